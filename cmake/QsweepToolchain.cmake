@@ -1,0 +1,23 @@
+# Language level, warnings, sanitizers: the same for every target.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+find_program(QSWEEP_CCACHE ccache)
+if(QSWEEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${QSWEEP_CCACHE}")
+endif()
+
+add_library(qsweep_flags INTERFACE)
+target_compile_options(qsweep_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+# Results must not depend on how the compiler contracts a*b+c in one caller and not in another.
+target_compile_options(qsweep_flags INTERFACE -ffp-contract=off)
+if(QSWEEP_SANITIZE)
+  target_compile_options(qsweep_flags INTERFACE -fsanitize=${QSWEEP_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
+  target_link_options(qsweep_flags INTERFACE -fsanitize=${QSWEEP_SANITIZE})
+endif()
+target_include_directories(qsweep_flags INTERFACE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}")

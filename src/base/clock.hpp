@@ -1,0 +1,24 @@
+// Monotonic stopwatch (seconds) and UTC timestamps.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace qsweep {
+
+class Stopwatch {
+ public:
+  Stopwatch() : start_(std::chrono::steady_clock::now()) {}
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  void restart() { start_ = std::chrono::steady_clock::now(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_;
+};
+
+std::string utc_now_iso();      // 2026-01-31T12:34:56Z
+std::string utc_now_compact();  // 20260131T123456Z, fit for folder names
+
+}  // namespace qsweep

@@ -1,0 +1,94 @@
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace qsweep {
+namespace {
+
+std::string join_parts(std::string_view problem, std::string_view why, std::string_view suggestion) {
+  std::string text(problem);
+  if (!why.empty()) text.append(" (").append(why).append(")");
+  if (!suggestion.empty()) text.append(" ").append(suggestion);
+  return text;
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+Error::Error(ErrorKind kind, std::string_view problem, std::string_view why,
+             std::string_view suggestion)
+    : Error(kind, join_parts(problem, why, suggestion)) {}
+
+int exit_code(ErrorKind kind) noexcept {
+  switch (kind) {
+    case ErrorKind::invalid_input:
+    case ErrorKind::unavailable:
+      return 2;
+    case ErrorKind::gpu_guard:
+      return 3;
+    case ErrorKind::interrupted:
+      return 75;
+    case ErrorKind::io:
+    case ErrorKind::resource:
+    case ErrorKind::internal:
+      return 1;
+  }
+  return 1;
+}
+
+void throw_invalid(std::string_view problem, std::string_view why, std::string_view suggestion) {
+  throw Error(ErrorKind::invalid_input, problem, why, suggestion);
+}
+
+void expect(bool holds, std::string_view promise) {
+  if (!holds) throw Error(ErrorKind::internal, "broken promise inside qsweep", promise,
+                          "please report this with the command and the input");
+}
+
+std::string FaultList::text() const {
+  std::string text;
+  for (const Fault& fault : faults_) {
+    if (!text.empty()) text.push_back('\n');
+    text.append(fault.file);
+    if (fault.line > 0) text.append(":").append(std::to_string(fault.line));
+    if (fault.line > 0 && fault.column > 0) text.append(":").append(std::to_string(fault.column));
+    text.append(": ").append(fault.message);
+  }
+  return text;
+}
+
+void FaultList::throw_if_any() const {
+  if (!faults_.empty()) throw Error(ErrorKind::invalid_input, text());
+}
+
+std::string nearest_word(std::string_view word, const std::vector<std::string>& known) {
+  std::string best;
+  size_t best_distance = 0;
+  if (word.size() > 200) return best;
+  for (const std::string& candidate : known) {
+    const size_t distance = edit_distance(word, candidate);
+    const size_t allowed = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
+    if (distance <= allowed && (best.empty() || distance < best_distance)) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace qsweep

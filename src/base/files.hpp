@@ -1,0 +1,48 @@
+// Files read whole within a bound, mapped read-only, or written whole or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace qsweep {
+
+// Throws Error{io} if unreadable, Error{invalid_input} if larger than max_bytes.
+std::string read_file(const std::filesystem::path& file, uint64_t max_bytes);
+
+// Writes to a temporary name beside `file`, syncs file and folder, renames: a reader sees the old file or the
+// whole new one. Creates missing parent folders. Throws Error{io}; leaves no temporary behind.
+void write_file_atomic(const std::filesystem::path& file, std::string_view text);
+
+// The same for writers that need a path: `write` fills the temporary file it is given.
+void write_atomic(const std::filesystem::path& file,
+                  const std::function<void(const std::filesystem::path& temporary)>& write);
+
+// Suffix of every temporary name, so that leftovers of a dead process are recognised.
+inline constexpr std::string_view temporary_suffix = ".qsweep-tmp";
+
+// A file mapped read-only for as long as the object lives.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& file);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Whether `name` may stand as one component of a path: [A-Za-z0-9._+-]+, not starting with '.' or '-', at most
+// 120 characters.
+bool is_safe_name(std::string_view name);
+
+}  // namespace qsweep

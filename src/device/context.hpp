@@ -1,0 +1,44 @@
+// Where and how ops run: backend, threads, activation type, and the ledger of kernels that really ran.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/names.hpp"
+
+namespace qsweep::device {
+
+enum class Backend { cpu, cuda };
+enum class Compute { fp32, bf16 };  // type of activations between ops; accumulation is fp32 in both
+
+// Calls by kernel name, e.g. "linear/gemv/int4": the certificate's witness. One writer at a time.
+class KernelCalls {
+ public:
+  void count(std::string_view kernel, uint64_t calls = 1);
+  const std::map<std::string, uint64_t, std::less<>>& calls() const { return calls_; }
+  void clear() { calls_.clear(); }
+
+ private:
+  std::map<std::string, uint64_t, std::less<>> calls_;
+};
+
+struct Context {
+  Backend backend = Backend::cpu;
+  Compute compute = Compute::fp32;
+  int threads = 1;                // OpenMP threads; results do not depend on it
+  KernelCalls* calls = nullptr;   // not owned; may be null
+};
+
+}  // namespace qsweep::device
+
+template <>
+inline constexpr auto qsweep::enum_names<qsweep::device::Backend> =
+    std::to_array<qsweep::NamePair<qsweep::device::Backend>>(
+        {{qsweep::device::Backend::cpu, "cpu"}, {qsweep::device::Backend::cuda, "cuda"}});
+template <>
+inline constexpr auto qsweep::enum_names<qsweep::device::Compute> =
+    std::to_array<qsweep::NamePair<qsweep::device::Compute>>(
+        {{qsweep::device::Compute::fp32, "fp32"}, {qsweep::device::Compute::bf16, "bf16"}});
