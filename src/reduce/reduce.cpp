@@ -1,0 +1,191 @@
+#include "reduce/reduce.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+
+#include "base/files.hpp"
+#include "record/schema.hpp"
+#include "reduce/load.hpp"
+#include "reduce/paper.hpp"
+#include "reduce/statistics.hpp"
+#include "reduce/tables.hpp"
+
+namespace qsweep::reduce {
+namespace {
+
+namespace fs = std::filesystem;
+namespace schema = record::schema;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+std::string_view better_name(schema::Better better) {
+  return better == schema::Better::lower    ? "lower"
+         : better == schema::Better::higher ? "higher"
+                                            : "neither";
+}
+
+void fill_repeats(std::span<const double> values, bool deterministic, AggregateRow& row) {
+  row.n = static_cast<int64_t>(values.size());
+  row.mean = mean(values);
+  row.sd = sd(values);
+  // Repeats that must be the same bits say nothing of the spread; items do.
+  const Interval interval = deterministic ? Interval{nan, nan} : student_interval(values);
+  row.ci95_low = interval.low;
+  row.ci95_high = interval.high;
+  const auto [smallest, largest] = std::minmax_element(values.begin(), values.end());
+  row.min = *smallest;
+  row.max = *largest;
+  row.median = median(values);
+}
+
+void fill_items(const Items& all, AggregateRow& row) {
+  row.item_mean = row.item_ci95_low = row.item_ci95_high = nan;
+  Items items;
+  for (size_t j = 0; j < all.values.size(); ++j) {
+    const double weight = all.weights.empty() ? 1.0 : all.weights[j];
+    if (!std::isfinite(all.values[j]) || !(weight >= 0)) return;
+    if (weight == 0) continue;
+    items.values.push_back(all.values[j]);
+    items.weights.push_back(weight);
+  }
+  if (items.values.empty()) return;
+  row.item_n = static_cast<int64_t>(items.values.size());
+  row.item_mean = weighted_mean(items.values, items.weights);
+  if (items.values.size() < 2) return;
+  const auto [low, high] = std::minmax_element(items.values.begin(), items.values.end());
+  if (*low == *high) {  // every resample has the same mean
+    row.item_ci95_low = row.item_ci95_high = *low;
+    return;
+  }
+  std::vector<double> means = bootstrap_means(items.values, items.weights);
+  std::sort(means.begin(), means.end());
+  row.item_ci95_low = quantile_sorted(means, 0.025);
+  row.item_ci95_high = quantile_sorted(means, 0.975);
+}
+
+// Rows of one config and cell: one per metric, and per protocol where repeats had different ones.
+void aggregate_cell(const Observations& obs, size_t config, size_t cell,
+                    std::vector<AggregateRow>& rows) {
+  const std::vector<RunValues>& runs = obs.of(config, cell);
+  for (size_t metric = 0; metric < schema::metrics().size(); ++metric) {
+    std::map<std::string, std::vector<double>> by_protocol;
+    for (const RunValues& run : runs) {
+      if (!std::isnan(run.metrics[metric]))
+        by_protocol[run.protocol_fingerprint].push_back(run.metrics[metric]);
+    }
+    const schema::MetricInfo& info = schema::metrics()[metric];
+    for (const auto& [protocol, values] : by_protocol) {
+      AggregateRow row;
+      row.config = obs.configs[config];
+      row.workload = obs.cells[cell].workload;
+      row.lengths = obs.cells[cell].lengths;
+      row.kind = obs.cells[cell].kind;
+      row.metric = std::string(info.name);
+      row.units = std::string(info.units);
+      row.better = std::string(better_name(info.better));
+      row.protocol_fingerprint = protocol;
+      fill_repeats(values, info.deterministic, row);
+      const bool lowest = protocol == runs.front().protocol_fingerprint;
+      fill_items(lowest && !info.items.empty() ? obs.items(config, cell, metric) : Items{}, row);
+      rows.push_back(std::move(row));
+    }
+  }
+}
+
+// "2026-01-31T12:34:56Z" as seconds since 1970; NaN where it is not that.
+double seconds_of(const std::string& iso) {
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, read = 0;
+  if (iso.size() != 20 ||
+      std::sscanf(iso.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &year, &month, &day, &hour, &minute,
+                  &second, &read) != 6 ||
+      read != 20) {
+    return nan;
+  }
+  using namespace std::chrono;
+  const year_month_day date(std::chrono::year(year),
+                            std::chrono::month(static_cast<unsigned>(month)),
+                            std::chrono::day(static_cast<unsigned>(day)));
+  if (!date.ok()) return nan;
+  const auto days = sys_days(date).time_since_epoch().count();
+  return static_cast<double>(days) * 86400 + hour * 3600 + minute * 60 + second;
+}
+
+void account(ReduceReport& report) {
+  struct Span {
+    CostRow row;
+    double first = nan, last = nan;
+  };
+  std::map<int64_t, Span> ranks;
+  for (const RunRow& run : report.runs) {
+    if (std::isnan(run.seconds)) continue;
+    Span& span = ranks[run.rank];
+    span.row.rank = run.rank;
+    ++span.row.runs;
+    span.row.busy_s += run.seconds;
+    span.row.predicted_s += run.predicted_s;
+    span.first = std::fmin(span.first, seconds_of(run.start));  // fmin and fmax pass over NaN
+    span.last = std::fmax(span.last, seconds_of(run.end));
+    report.total_busy_s += run.seconds;
+    report.total_predicted_s += run.predicted_s;
+  }
+  for (auto& [rank, span] : ranks) {
+    span.row.span_s = span.last - span.first;
+    report.cost.push_back(span.row);
+  }
+}
+
+void count(ReduceReport& report) {
+  for (const RunRow& run : report.runs) {
+    report.ok += run.status == RunStatus::ok;
+    report.failed += run.status == RunStatus::failed || run.status == RunStatus::unreadable;
+    report.unreadable += run.status == RunStatus::unreadable;
+    report.unproven += run.status == RunStatus::unproven;
+    report.missing += run.status == RunStatus::missing;
+  }
+}
+
+// The first A/A duplicate of the plan against its original.
+std::vector<NoiseFloorRow> find_noise_floor(const sweep::PlanManifest& plan,
+                                            const Observations& obs) {
+  for (size_t i = 0; i < plan.duplicate_of.size() && i < plan.configs.size(); ++i) {
+    const auto original = std::find(plan.configs.begin(), plan.configs.end(), plan.duplicate_of[i]);
+    if (plan.duplicate_of[i].empty() || original == plan.configs.end()) continue;
+    return noise_floor(obs, static_cast<size_t>(original - plan.configs.begin()), i);
+  }
+  return {};
+}
+
+}  // namespace
+
+ReduceReport reduce(const fs::path& run_dir) {
+  const sweep::PlanManifest plan = sweep::read_plan_manifest(run_dir / "manifests" / "plan.json");
+  Loaded loaded = load(run_dir, plan);
+  const Observations& obs = loaded.observations;
+
+  ReduceReport report;
+  report.study = plan.study;
+  report.model = plan.model;
+  report.baseline = plan.baseline;
+  report.refusals = plan.refusals;
+  report.runs = std::move(loaded.runs);
+  count(report);
+  account(report);
+  for (size_t config = 0; config < obs.configs.size(); ++config) {
+    for (size_t cell = 0; cell < obs.cells.size(); ++cell) {
+      aggregate_cell(obs, config, cell, report.aggregate);
+    }
+  }
+  report.claims = judge_claims(plan.claims, registered_claims(plan), obs);
+  report.noise_floor = find_noise_floor(plan, obs);
+  fill_paper(plan, obs, loaded.facts, report);
+
+  write_file_atomic(run_dir / "aggregate.csv", to_csv(aggregate_table(report)));
+  write_file_atomic(run_dir / "paper_table.csv", to_csv(paper_table(report)));
+  write_sweep_file(run_dir / "sweep.h5", report);
+  return report;
+}
+
+}  // namespace qsweep::reduce
