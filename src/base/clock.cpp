@@ -16,7 +16,11 @@ std::string format_utc(const char* pattern) {
 
 }  // namespace
 
-std::string utc_now_iso() { return format_utc("%Y-%m-%dT%H:%M:%SZ"); }
-std::string utc_now_compact() { return format_utc("%Y%m%dT%H%M%SZ"); }
+std::string utc_now_iso() {
+  return format_utc("%Y-%m-%dT%H:%M:%SZ");
+}
+std::string utc_now_compact() {
+  return format_utc("%Y%m%dT%H%M%SZ");
+}
 
 }  // namespace qsweep

@@ -6,7 +6,8 @@
 namespace qsweep {
 namespace {
 
-std::string join_parts(std::string_view problem, std::string_view why, std::string_view suggestion) {
+std::string join_parts(std::string_view problem, std::string_view why,
+                       std::string_view suggestion) {
   std::string text(problem);
   if (!why.empty()) text.append(" (").append(why).append(")");
   if (!suggestion.empty()) text.append(" ").append(suggestion);
@@ -56,8 +57,9 @@ void throw_invalid(std::string_view problem, std::string_view why, std::string_v
 }
 
 void expect(bool holds, std::string_view promise) {
-  if (!holds) throw Error(ErrorKind::internal, "broken promise inside qsweep", promise,
-                          "please report this with the command and the input");
+  if (!holds)
+    throw Error(ErrorKind::internal, "broken promise inside qsweep", promise,
+                "please report this with the command and the input");
 }
 
 std::string FaultList::text() const {

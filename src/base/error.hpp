@@ -1,5 +1,5 @@
-// The one exception type of the library, and the collector that tells all faults of an input at once.
-// A message reads `problem (why) suggestion`.
+// The one exception type of the library, and the collector that tells all faults of an input at
+// once. A message reads `problem (why) suggestion`.
 #pragma once
 
 #include <stdexcept>
@@ -61,8 +61,8 @@ class FaultList {
   std::vector<Fault> faults_;
 };
 
-// The word of `known` nearest to `word` by edit distance, or empty where none is near (distance > 1/3
-// of the longer word). For "did you mean".
+// The word of `known` nearest to `word` by edit distance, or empty where none is near (distance >
+// 1/3 of the longer word). For "did you mean".
 std::string nearest_word(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace qsweep

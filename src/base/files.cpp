@@ -42,7 +42,8 @@ fs::path temporary_name(const fs::path& file) {
 std::string read_file(const fs::path& file, uint64_t max_bytes) {
   std::error_code code;
   if (!fs::is_regular_file(file, code)) {
-    throw Error(ErrorKind::io, "cannot read " + file.string(), fs::exists(file, code) ? "not a file" : "no such file");
+    throw Error(ErrorKind::io, "cannot read " + file.string(),
+                fs::exists(file, code) ? "not a file" : "no such file");
   }
   const uint64_t size = fs::file_size(file, code);
   if (code) throw_io("cannot read", file, code.value());
@@ -88,7 +89,7 @@ void write_file_atomic(const fs::path& file, std::string_view text) {
 MappedFile::MappedFile(const fs::path& file) : path_(file) {
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw_io("cannot open", file, errno);
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(fd);
     throw Error(ErrorKind::io, "cannot map " + file.string(), "not a regular file");

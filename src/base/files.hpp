@@ -14,8 +14,9 @@ namespace qsweep {
 // Throws Error{io} if unreadable, Error{invalid_input} if larger than max_bytes.
 std::string read_file(const std::filesystem::path& file, uint64_t max_bytes);
 
-// Writes to a temporary name beside `file`, syncs file and folder, renames: a reader sees the old file or the
-// whole new one. Creates missing parent folders. Throws Error{io}; leaves no temporary behind.
+// Writes to a temporary name beside `file`, syncs file and folder, renames: a reader sees the old
+// file or the whole new one. Creates missing parent folders. Throws Error{io}; leaves no temporary
+// behind.
 void write_file_atomic(const std::filesystem::path& file, std::string_view text);
 
 // The same for writers that need a path: `write` fills the temporary file it is given.
@@ -41,8 +42,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Whether `name` may stand as one component of a path: [A-Za-z0-9._+-]+, not starting with '.' or '-', at most
-// 120 characters.
+// Whether `name` may stand as one component of a path: [A-Za-z0-9._+-]+, not starting with '.' or
+// '-', at most 120 characters.
 bool is_safe_name(std::string_view name);
 
 }  // namespace qsweep

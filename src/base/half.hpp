@@ -1,6 +1,6 @@
-// bf16, fp16 and fp8 (E4M3) as raw bits <-> float, for host and device alike. Conversions round to nearest,
-// ties to even. bf16: 1-8-7. fp16: 1-5-10. fp8_e4m3 (OCP E4M3FN): 1-4-3, bias 7, largest 448, NaN 0x7F,
-// no infinity; values beyond 448 saturate.
+// bf16, fp16 and fp8 (E4M3) as raw bits <-> float, for host and device alike. Conversions round to
+// nearest, ties to even. bf16: 1-8-7. fp16: 1-5-10. fp8_e4m3 (OCP E4M3FN): 1-4-3, bias 7, largest
+// 448, NaN 0x7F, no infinity; values beyond 448 saturate.
 #pragma once
 
 #include <bit>
@@ -20,7 +20,8 @@ QSWEEP_HD inline float bf16_to_float(uint16_t bits) {
 
 QSWEEP_HD inline uint16_t float_to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);  // quiet NaN
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
+    return static_cast<uint16_t>((bits >> 16) | 0x40u);  // quiet NaN
   const uint32_t rounding = 0x7FFFu + ((bits >> 16) & 1u);
   return static_cast<uint16_t>((bits + rounding) >> 16);
 }
@@ -41,8 +42,9 @@ QSWEEP_HD inline uint16_t float_to_fp16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7FFFFFFFu;
-  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);   // NaN
-  if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // >= 65520 rounds to infinity
+  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);  // NaN
+  if (magnitude >= 0x477FF000u)
+    return static_cast<uint16_t>(sign | 0x7C00u);  // >= 65520 rounds to infinity
   if (magnitude < 0x38800000u) {  // below 2^-14: subnormal; adding 0.5 rounds at 2^-24 to even
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3F000000u));

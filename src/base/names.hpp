@@ -10,7 +10,8 @@
 
 namespace qsweep {
 
-// A specialisation is `template <> inline constexpr auto enum_names<E> = std::to_array<NamePair<E>>({...});`
+// A specialisation is `template <> inline constexpr auto enum_names<E> =
+// std::to_array<NamePair<E>>({...});`
 template <class E>
 using NamePair = std::pair<E, std::string_view>;
 template <class E>

@@ -1,5 +1,6 @@
-// splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"): a counter-based
-// generator, so any element of a stream can be had alone and an independent program can repeat it.
+// splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"): a
+// counter-based generator, so any element of a stream can be had alone and an independent program
+// can repeat it.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class Rng {
     state_ += 0x9E3779B97F4A7C15ull;
     return value;
   }
-  // Uniform in [0, bound) by the multiply-shift of the upper 32 bits; bound > 0. Bias below bound / 2^32.
+  // Uniform in [0, bound) by the multiply-shift of the upper 32 bits; bound > 0. Bias below bound /
+  // 2^32.
   constexpr uint32_t below(uint32_t bound) {
     return static_cast<uint32_t>(((next() >> 32) * static_cast<uint64_t>(bound)) >> 32);
   }

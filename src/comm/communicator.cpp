@@ -12,8 +12,8 @@
 namespace qsweep::comm {
 
 bool launched_by_mpi() {
-  constexpr std::array<const char*, 5> marks = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE",
-                                                "MPI_LOCALNRANKS"};
+  constexpr std::array<const char*, 5> marks = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK",
+                                                "PMI_SIZE", "MPI_LOCALNRANKS"};
   for (const char* mark : marks) {
     if (std::getenv(mark) != nullptr) return true;
   }
@@ -45,7 +45,8 @@ Communicator::Communicator() {
     owns_mpi_ = true;
     if (provided < MPI_THREAD_SERIALIZED) {
       throw Error(ErrorKind::unavailable, "this MPI offers no MPI_THREAD_SERIALIZED",
-                  "rank 0 hands out work from a thread of its own", "use an MPI built with thread support");
+                  "rank 0 hands out work from a thread of its own",
+                  "use an MPI built with thread support");
     }
   }
   mpi_ = true;
@@ -74,7 +75,8 @@ std::string Communicator::broadcast(const std::string& text, int root) const {
   check(MPI_Bcast(&length, 1, MPI_UINT64_T, root, MPI_COMM_WORLD), "MPI_Bcast");
   expect(length < (1u << 30), "a broadcast text is shorter than 1 GiB");
   std::string copy = rank_ == root ? text : std::string(length, '\0');
-  check(MPI_Bcast(copy.data(), static_cast<int>(length), MPI_CHAR, root, MPI_COMM_WORLD), "MPI_Bcast");
+  check(MPI_Bcast(copy.data(), static_cast<int>(length), MPI_CHAR, root, MPI_COMM_WORLD),
+        "MPI_Bcast");
   return copy;
 }
 
@@ -83,15 +85,16 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   const auto ranks = static_cast<size_t>(size_);
   std::vector<int> lengths(ranks), offsets(ranks);
   const int length = static_cast<int>(text.size());
-  check(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD), "MPI_Allgather");
+  check(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD),
+        "MPI_Allgather");
   int total = 0;
   for (size_t r = 0; r < ranks; ++r) {
     offsets[r] = total;
     total += lengths[r];
   }
   std::string all(static_cast<size_t>(total), '\0');
-  check(MPI_Allgatherv(text.data(), length, MPI_CHAR, all.data(), lengths.data(), offsets.data(), MPI_CHAR,
-                       MPI_COMM_WORLD),
+  check(MPI_Allgatherv(text.data(), length, MPI_CHAR, all.data(), lengths.data(), offsets.data(),
+                       MPI_CHAR, MPI_COMM_WORLD),
         "MPI_Allgatherv");
   std::vector<std::string> texts;
   for (size_t r = 0; r < ranks; ++r) {
@@ -102,7 +105,8 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
 
 void Communicator::send(int to, int tag, const std::string& text) const {
   expect(mpi_ && to != rank_, "messages go to other ranks");
-  check(MPI_Send(text.data(), static_cast<int>(text.size()), MPI_CHAR, to, tag, MPI_COMM_WORLD), "MPI_Send");
+  check(MPI_Send(text.data(), static_cast<int>(text.size()), MPI_CHAR, to, tag, MPI_COMM_WORLD),
+        "MPI_Send");
 }
 
 bool Communicator::poll(int tag, Message& message) const {
@@ -131,11 +135,21 @@ void Communicator::abort(int code) const {
 Communicator::Communicator() = default;
 Communicator::~Communicator() = default;
 void Communicator::barrier() const {}
-std::string Communicator::broadcast(const std::string& text, int) const { return text; }
-std::vector<std::string> Communicator::all_gather(const std::string& text) const { return {text}; }
-void Communicator::send(int, int, const std::string&) const { expect(false, "one rank sends no messages"); }
-bool Communicator::poll(int, Message&) const { return false; }
-void Communicator::abort(int code) const { std::_Exit(code); }
+std::string Communicator::broadcast(const std::string& text, int) const {
+  return text;
+}
+std::vector<std::string> Communicator::all_gather(const std::string& text) const {
+  return {text};
+}
+void Communicator::send(int, int, const std::string&) const {
+  expect(false, "one rank sends no messages");
+}
+bool Communicator::poll(int, Message&) const {
+  return false;
+}
+void Communicator::abort(int code) const {
+  std::_Exit(code);
+}
 
 #endif
 
@@ -181,10 +195,11 @@ void check_rank_count(const Communicator& communicator, int expected) {
     source = name;
   }
   if (expected <= 0 || expected == communicator.size()) return;
-  throw_invalid("MPI sees " + std::to_string(communicator.size()) + " rank(s), the launcher started " +
-                    std::to_string(expected),
-                std::string(source) + "; ranks that do not know of each other would all do the same work",
-                "start with mpirun, or srun --mpi=pmix; or give --expect-ranks N if this is meant");
+  throw_invalid(
+      "MPI sees " + std::to_string(communicator.size()) + " rank(s), the launcher started " +
+          std::to_string(expected),
+      std::string(source) + "; ranks that do not know of each other would all do the same work",
+      "start with mpirun, or srun --mpi=pmix; or give --expect-ranks N if this is meant");
 }
 
 }  // namespace qsweep::comm

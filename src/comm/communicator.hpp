@@ -1,7 +1,7 @@
 // Ranks. Without MPI, or started without a launcher, there is one rank and the same code runs.
 //
-// Only the thread that owns the session may call it, except that poll() and send() may move to another thread
-// while no other thread calls anything (MPI_THREAD_SERIALIZED).
+// Only the thread that owns the session may call it, except that poll() and send() may move to
+// another thread while no other thread calls anything (MPI_THREAD_SERIALIZED).
 #pragma once
 
 #include <functional>
@@ -39,7 +39,8 @@ class Communicator {
   void send(int to, int tag, const std::string& text) const;
   bool poll(int tag, Message& message) const;  // from any source
 
-  // Ends the whole job at once with this exit code; for faults after which a peer could wait for ever.
+  // Ends the whole job at once with this exit code; for faults after which a peer could wait for
+  // ever.
   [[noreturn]] void abort(int code) const;
 
  private:
@@ -50,12 +51,14 @@ class Communicator {
 // Whether this process was started by an MPI launcher.
 bool launched_by_mpi();
 
-// Runs `work` on every rank; an exception of any rank becomes an exception of every rank (with the kind of the
-// lowest failing rank, naming all that failed), so that nobody waits for a peer that has gone.
+// Runs `work` on every rank; an exception of any rank becomes an exception of every rank (with the
+// kind of the lowest failing rank, naming all that failed), so that nobody waits for a peer that
+// has gone.
 void coordinated(const Communicator& communicator, const std::function<void()>& work);
 
-// Throws Error{invalid_input} where the launcher asked for another number of ranks than MPI sees: singletons that
-// all believe to be rank 0 waste an allocation. `expected` 0: read SLURM_STEP_NUM_TASKS, SLURM_NTASKS.
+// Throws Error{invalid_input} where the launcher asked for another number of ranks than MPI sees:
+// singletons that all believe to be rank 0 waste an allocation. `expected` 0: read
+// SLURM_STEP_NUM_TASKS, SLURM_NTASKS.
 void check_rank_count(const Communicator& communicator, int expected = 0);
 
 }  // namespace qsweep::comm

@@ -44,7 +44,8 @@ Buffer::Buffer(size_t bytes, MemoryClass memory_class) : size_(bytes), class_(me
   const size_t padded = (bytes + 63) / 64 * 64;
   data_ = padded < bytes ? nullptr : static_cast<std::byte*>(std::aligned_alloc(64, padded));
   if (data_ == nullptr) {
-    throw Error(ErrorKind::resource, "out of memory", std::to_string(bytes) + " bytes were asked for",
+    throw Error(ErrorKind::resource, "out of memory",
+                std::to_string(bytes) + " bytes were asked for",
                 "use a smaller model or shorter lengths");
   }
   book(class_, static_cast<int64_t>(size_));

@@ -1,5 +1,6 @@
-// Memory with exact accounting: every byte the engine holds belongs to one class, and the peak of each phase
-// (prefill, decode) can be read apart. Host memory here; device memory joins behind the same type.
+// Memory with exact accounting: every byte the engine holds belongs to one class, and the peak of
+// each phase (prefill, decode) can be read apart. Host memory here; device memory joins behind the
+// same type.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// Where and how ops run: backend, threads, activation type, and the ledger of kernels that really ran.
+// Where and how ops run: backend, threads, activation type, and the ledger of kernels that really
+// ran.
 #pragma once
 
 #include <array>
@@ -28,8 +29,8 @@ class KernelCalls {
 struct Context {
   Backend backend = Backend::cpu;
   Compute compute = Compute::fp32;
-  int threads = 1;                // OpenMP threads; results do not depend on it
-  KernelCalls* calls = nullptr;   // not owned; may be null
+  int threads = 1;               // OpenMP threads; results do not depend on it
+  KernelCalls* calls = nullptr;  // not owned; may be null
 };
 
 }  // namespace qsweep::device

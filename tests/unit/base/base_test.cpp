@@ -68,8 +68,9 @@ TEST(Half, RoundsToNearestEven) {
   EXPECT_EQ(fp16_to_float(float_to_fp16(0x1.8p-25f)), 0x1p-24f);
   EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(1e6f)), 448.0f);
   EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(-1e6f)), -448.0f);
-  EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(0x1p-10f)), 0.0f);       // tie of 0 and 2^-9, to even
-  EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(0x1.8p-9f)), 0x1p-8f);  // tie of 1 and 2 units, to even
+  EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(0x1p-10f)), 0.0f);  // tie of 0 and 2^-9, to even
+  EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(0x1.8p-9f)),
+            0x1p-8f);  // tie of 1 and 2 units, to even
   EXPECT_EQ(fp8_e4m3_to_float(float_to_fp8_e4m3(1.0625f)), 1.0f);
   EXPECT_TRUE(std::isnan(fp8_e4m3_to_float(float_to_fp8_e4m3(NAN))));
 }

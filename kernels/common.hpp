@@ -1,0 +1,38 @@
+// What every op does at its entry: choose the backend, count the kernel, round what it stores.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/half.hpp"
+#include "device/context.hpp"
+
+namespace qsweep::kernels {
+
+inline void require_cpu(const device::Context& context, std::string_view op) {
+  if (context.backend != device::Backend::cpu) {
+    throw Error(ErrorKind::unavailable, std::string(op) + " has no CUDA kernel in this build",
+                "the CPU backend is complete", "use --backend cpu");
+  }
+}
+
+inline void count(const device::Context& context, std::string_view kernel) {
+  if (context.calls != nullptr) context.calls->count(kernel);
+}
+
+// A value as the activation type holds it.
+inline float stored(device::Compute compute, float value) {
+  return compute == device::Compute::bf16 ? bf16_to_float(float_to_bf16(value)) : value;
+}
+
+inline int threads_of(const device::Context& context) {
+  return context.threads > 1 ? context.threads : 1;
+}
+
+inline int64_t tiles(int64_t count, int64_t tile) {
+  return (count + tile - 1) / tile;
+}
+
+}  // namespace qsweep::kernels

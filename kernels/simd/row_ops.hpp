@@ -1,0 +1,44 @@
+// The inner loops of the CPU kernels: dot products of one fp32 vector with one stored row, and
+// axpy, for the instruction sets a CPU may have; the best one it has is chosen once at run time.
+//
+//   dot    sum_i a[i] b[i]              lanes accumulate in fp32 in a fixed order, so the bits
+//   depend on the axpy   y[i] += alpha x[i]           instruction set and n alone, never on threads
+//   dot_*  sum_g scale[g] sum_{i in g} (level(code[i]) - zero[g]) x[i]
+// |error| <= (n / lanes + 8) 2^-24 sum |a b| for each of them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace qsweep::kernels {
+
+// A row of group-scaled codes.
+struct GroupedRow {
+  const uint8_t*
+      codes;  // 8-bit codes: those of this row. 4-bit codes: the byte array that `first` counts in
+  int64_t first = 0;  // 4-bit only: index of the row's first code in the array
+  int64_t n = 0;      // codes of the row
+  int64_t group = 0;  // codes sharing a scale
+  int64_t head = 0;   // codes of the first group that lie before this row (nf4 blocks ignore rows)
+  const float* scales;            // one a group the row touches
+  const float* zeros = nullptr;   // the same for zero points, in code units; null: none
+  const float* levels = nullptr;  // 4-bit only: value of each of the 16 codes
+  bool high_first = false;        // 4-bit only: even code in the high nibble
+};
+
+struct RowOps {
+  const char* isa;
+  float (*dot_fp32)(const float* a, const float* x, int64_t n);
+  float (*dot_bf16)(const uint16_t* a, const float* x, int64_t n);
+  float (*dot_fp16)(const uint16_t* a, const float* x, int64_t n);
+  float (*dot_int8)(const GroupedRow& row, const float* x);
+  float (*dot_fp8_e4m3)(const GroupedRow& row, const float* x);  // codes without NaN
+  float (*dot_4bit)(const GroupedRow& row, const float* x);
+  void (*axpy_fp32)(float alpha, const float* x, float* y, int64_t n);
+  void (*axpy_bf16)(float alpha, const uint16_t* x, float* y, int64_t n);
+};
+
+const RowOps& row_ops();                   // the best that this CPU runs
+std::vector<const RowOps*> all_row_ops();  // every one that this CPU runs, for tests
+
+}  // namespace qsweep::kernels

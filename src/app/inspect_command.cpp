@@ -1,0 +1,128 @@
+// qsweep inspect FILE.h5|RUN_DIR, qsweep status RUN_DIR: what is on disk, for a person.
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+#include "app/commands.hpp"
+#include "app/progress.hpp"
+#include "base/error.hpp"
+#include "record/inspect.hpp"
+#include "record/record.hpp"
+#include "record/schema.hpp"
+#include "sweep/plan.hpp"
+
+namespace qsweep::app {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+// Options of both commands; an empty path means that help was printed.
+std::string parse_path(const Arguments& arguments, const std::string& title,
+                       const std::string& what, bool* schema) {
+  std::string path;
+  bool help = false, print_schema = false;
+  po::options_description visible(title);
+  visible.add_options()("help,h", po::bool_switch(&help), "print this text");
+  if (schema != nullptr) {
+    visible.add_options()("schema", po::bool_switch(&print_schema),
+                          "print the names a record may hold, as Markdown");
+  }
+  po::options_description all;
+  all.add(visible).add_options()("path", po::value(&path));
+  po::positional_options_description positional;
+  positional.add("path", 1);
+  po::variables_map values;
+  po::store(po::command_line_parser(arguments).options(all).positional(positional).run(), values);
+  po::notify(values);
+  if (schema != nullptr) *schema = print_schema;
+  if (help) {
+    std::cout << visible;
+    return {};
+  }
+  if (path.empty() && !print_schema) throw_invalid(what + " is missing", title);
+  return path;
+}
+
+struct Tally {
+  std::map<std::string, size_t> by_status;
+  double cost_done = 0, cost_all = 0;
+  std::vector<std::string> problems;
+};
+
+Tally count_runs(const fs::path& folder, const sweep::PlanManifest& plan) {
+  Tally tally;
+  for (const auto& run : plan.runs) {
+    tally.cost_all += run.cost;
+    std::error_code code;
+    if (!fs::is_regular_file(folder / run.path, code)) continue;
+    std::string status = "unreadable", error;
+    try {
+      const record::RunRecord record = record::read_record_summary(folder / run.path);
+      const auto text = [&](const char* name) {
+        const auto found = record.attributes.find(name);
+        return found != record.attributes.end() &&
+                       std::holds_alternative<std::string>(found->second)
+                   ? std::get<std::string>(found->second)
+                   : std::string();
+      };
+      status = text("status");
+      error = text("error");
+    } catch (const Error& fault) {
+      error = fault.what();
+    }
+    ++tally.by_status[status];
+    tally.cost_done += run.cost;
+    if (status != "ok") tally.problems.push_back(status + ": " + run.path + ": " + error);
+  }
+  return tally;
+}
+
+void print_folder(const fs::path& folder) {
+  const sweep::PlanManifest plan = sweep::read_plan_manifest(folder / "manifests" / "plan.json");
+  const Tally tally = count_runs(folder, plan);
+  size_t found = 0;
+  std::cout << "study " << plan.study << ", model " << plan.model << "\n"
+            << plan.runs.size() << " runs planned";
+  for (const auto& [status, count] : tally.by_status) {
+    std::cout << ", " << count << " " << status;
+    found += count;
+  }
+  std::cout << ", " << plan.runs.size() - found << " to come (predicted "
+            << human_seconds(tally.cost_all - tally.cost_done) << " of one rank)\n";
+  constexpr size_t most = 20;
+  for (size_t i = 0; i < std::min(most, tally.problems.size()); ++i)
+    std::cout << "  " << tally.problems[i] << "\n";
+  if (tally.problems.size() > most)
+    std::cout << "  ... " << tally.problems.size() - most << " more\n";
+  for (const auto& refusal : plan.refusals) {
+    std::cout << "  refused: " << refusal.config << " x " << refusal.workload << ": "
+              << refusal.reason << "\n";
+  }
+}
+
+}  // namespace
+
+int inspect_command(const Arguments& arguments) {
+  bool schema = false;
+  const std::string path =
+      parse_path(arguments, "qsweep inspect FILE.h5|RUN_DIR", "the file or run folder", &schema);
+  if (schema) {
+    std::cout << record::schema::markdown();
+  } else if (!path.empty() && fs::is_directory(path)) {
+    print_folder(path);
+  } else if (!path.empty()) {
+    std::cout << record::inspect_text(path);
+  }
+  return 0;
+}
+
+int status_command(const Arguments& arguments) {
+  const std::string path =
+      parse_path(arguments, "qsweep status RUN_DIR", "the run folder", nullptr);
+  if (!path.empty()) print_folder(path);
+  return 0;
+}
+
+}  // namespace qsweep::app

@@ -1,0 +1,102 @@
+// What this process can reach here and now: a streaming read and an fp32 matrix product, the
+// yardsticks of every fraction that a record states.
+#include <cblas.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "device/buffer.hpp"
+#include "eval/workload.hpp"
+
+namespace qsweep::eval {
+namespace {
+
+constexpr int64_t matrix_size =
+    512;  // 3 MB of operands a thread: inside any L2+L3, 0.27 GFLOP a product
+constexpr double measure_seconds = 0.05;
+
+// Sum of all words with eight independent chains: bound by memory, not by additions.
+uint64_t read_all(const uint64_t* words, int64_t count) {
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i + 8 <= count; i += 8) {
+    for (int64_t j = 0; j < 8; ++j) sums[j] += words[i + j];
+  }
+  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+}
+
+double read_rate(int threads, uint64_t bytes) {
+  device::Buffer buffer(bytes, device::MemoryClass::workspace);
+  auto* words = buffer.as<uint64_t>();
+  const auto count = static_cast<int64_t>(bytes / sizeof(uint64_t));
+  uint64_t sink = 0;
+  const auto pass = [&](bool fill) {
+#pragma omp parallel num_threads(threads) reduction(+ : sink)
+    {
+      const int64_t share = (count / omp_get_num_threads()) / 8 * 8;
+      uint64_t* begin = words + share * omp_get_thread_num();
+      if (fill) {
+        std::fill(begin, begin + share, uint64_t{1});
+      } else {
+        sink += read_all(begin, share);
+      }
+    }
+  };
+  pass(true);
+  double best = 0;
+  const Stopwatch total;
+  do {
+    const Stopwatch watch;
+    pass(false);
+    best = std::max(best, static_cast<double>(bytes) / watch.seconds());
+  } while (total.seconds() < measure_seconds);
+  // The sum must be used, or the reads could be dropped.
+  return sink == 0 ? 0 : best;
+}
+
+double matrix_rate(int threads) {
+  const size_t elements = static_cast<size_t>(matrix_size * matrix_size);
+  const int n = static_cast<int>(matrix_size);
+  double rate = 0;  // FLOP/s summed over threads
+#pragma omp parallel num_threads(threads) reduction(+ : rate)
+  {
+    const std::vector<float> a(elements, 0.5f), b(elements, 0.25f);
+    std::vector<float> c(elements);
+    const auto product = [&] {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1.0f, a.data(), n, b.data(), n,
+                  0.0f, c.data(), n);
+    };
+    product();
+#pragma omp barrier
+    const Stopwatch watch;
+    int64_t products = 0;
+    for (; watch.seconds() < measure_seconds; ++products) product();
+    rate = 2.0 * static_cast<double>(matrix_size * matrix_size * matrix_size) *
+           static_cast<double>(products) / watch.seconds();
+  }
+  return rate;
+}
+
+}  // namespace
+
+Ceilings measure_ceilings(const device::Context& context, uint64_t working_set_bytes) {
+  // A working set of the size of the weights: what fits a cache is judged by the cache's rate.
+  constexpr uint64_t smallest = 1u << 20, largest = 1u << 28;
+  const uint64_t bytes = std::bit_ceil(std::clamp(working_set_bytes, smallest, largest));
+  static std::mutex mutex;
+  static std::map<std::pair<int, uint64_t>, Ceilings> known;
+  const std::lock_guard lock(mutex);
+  Ceilings& entry = known[{context.threads, bytes}];
+  if (entry.bytes_per_s == 0) {
+    openblas_set_num_threads(1);
+    entry.bytes_per_s = read_rate(context.threads, bytes);
+    entry.flops_per_s = matrix_rate(context.threads);
+  }
+  return entry;
+}
+
+}  // namespace qsweep::eval

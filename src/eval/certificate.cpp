@@ -1,0 +1,268 @@
+#include "eval/certificate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/rng.hpp"
+
+namespace qsweep::eval {
+namespace {
+
+using record::RunRecord;
+
+constexpr int64_t canary_tokens = 16;
+
+template <class T>
+const std::vector<T>& column(const RunRecord& record, const std::string& path) {
+  const auto found = record.datasets.find(path);
+  if (found == record.datasets.end() ||
+      !std::holds_alternative<std::vector<T>>(found->second.values)) {
+    throw_invalid("the certificate is incomplete", path + " is missing or of another type");
+  }
+  return std::get<std::vector<T>>(found->second.values);
+}
+
+model::Matrix canary_logits(const device::Context& context, model::Model& model) {
+  Rng rng(0x63616E617279ull);  // "canary"
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < canary_tokens; ++i) {
+    tokens.push_back(
+        static_cast<int32_t>(rng.below(static_cast<uint32_t>(model::config_of(model).vocab))));
+  }
+  const auto state = model::make_state(model, canary_tokens);
+  const model::Chunk chunk{state.get(), tokens};
+  const model::Matrix hidden = model::forward(context, model, {&chunk, 1});
+  return model::logits(context, model, hidden.data(), hidden.rows);
+}
+
+// Kernel names end with the format they decode ("linear/gemv/int4_g128_e5m5").
+std::string kernel_suffix(std::string format) {
+  std::replace(format.begin(), format.end(), ' ', '_');
+  return "/" + format;
+}
+
+std::string expected_format(const quant::QuantConfig& config, const model::Model& model,
+                            const model::Linear& linear) {
+  const auto format =
+      quant::weight_format(config, linear.role, linear.layer, model::config_of(model).layers);
+  return format ? quant::to_string(*format) : std::string("unquantized");
+}
+
+const quant::TensorError* find_error(const Residency& residency, const std::string& tensor) {
+  const auto found =
+      std::find_if(residency.errors.begin(), residency.errors.end(),
+                   [&](const quant::TensorError& error) { return error.tensor == tensor; });
+  return found == residency.errors.end() ? nullptr : &*found;
+}
+
+void put_errors(const Residency& residency, RunRecord& record) {
+  std::vector<std::string> tensor, format;
+  std::vector<int64_t> layer, code_bytes, scale_bytes;
+  std::vector<double> relative_mse, worst_group, cosine;
+  for (const quant::TensorError& error : residency.errors) {
+    tensor.push_back(error.tensor);
+    format.push_back(quant::to_string(error.spec));
+    layer.push_back(error.layer);
+    relative_mse.push_back(error.relative_mse);
+    worst_group.push_back(error.worst_group);
+    cosine.push_back(error.cosine);
+    code_bytes.push_back(static_cast<int64_t>(error.code_bytes));
+    scale_bytes.push_back(static_cast<int64_t>(error.scale_bytes));
+  }
+  record.put("layers/tensor", std::move(tensor));
+  record.put("layers/format", std::move(format));
+  record.put("layers/layer", std::move(layer));
+  record.put("layers/relative_mse", std::move(relative_mse));
+  record.put("layers/worst_group", std::move(worst_group));
+  record.put("layers/cosine", std::move(cosine));
+  record.put("layers/code_bytes", std::move(code_bytes));
+  record.put("layers/scale_bytes", std::move(scale_bytes));
+}
+
+// Why row i of the certificate does not hold, or empty.
+std::string row_problem(const RunRecord& record, size_t i) {
+  const std::string& tensor = column<std::string>(record, "certificate/tensor")[i];
+  const std::string& format = column<std::string>(record, "certificate/format")[i];
+  const std::string& expected = column<std::string>(record, "certificate/expected_format")[i];
+  if (expected != "unquantized" && format != expected) {
+    return tensor + " is resident as " + format + ", the config promises " + expected;
+  }
+  if (column<int64_t>(record, "certificate/bytes")[i] !=
+      column<int64_t>(record, "certificate/formula_bytes")[i]) {
+    return tensor + " takes other bytes than its format's formula";
+  }
+  if (column<std::string>(record, "certificate/hash_packed")[i] !=
+      column<std::string>(record, "certificate/hash_after")[i]) {
+    return "packed bytes of " + tensor + " changed after quantization";
+  }
+  const int64_t calls = column<int64_t>(record, "certificate/calls")[i];
+  const int64_t expected_calls = column<int64_t>(record, "certificate/expected_calls")[i];
+  if (calls != expected_calls) {
+    return tensor + ": " + std::to_string(calls) +
+           " calls of kernels that read its packed bytes, the run needs " +
+           std::to_string(expected_calls);
+  }
+  const double sqnr = column<double>(record, "certificate/sqnr_db")[i];
+  if (expected != "unquantized" &&
+      !(sqnr >= column<double>(record, "certificate/sqnr_low_db")[i] &&
+        sqnr <= column<double>(record, "certificate/sqnr_high_db")[i])) {
+    return tensor + ": SQNR of " + std::to_string(sqnr) + " dB is outside the band of " + expected;
+  }
+  return {};
+}
+
+}  // namespace
+
+double measure_canary(const device::Context& context, model::Model& model, model::Model& baseline) {
+  const model::Matrix ours = canary_logits(context, model);
+  const model::Matrix theirs = canary_logits(context, baseline);
+  expect(ours.rows == theirs.rows && ours.cols == theirs.cols,
+         "config and baseline share a vocabulary");
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < ours.rows * ours.cols; ++i) {
+    const double a = ours.data()[i], b = theirs.data()[i];
+    difference += (a - b) * (a - b);
+    norm += b * b;
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+}
+
+Witness::Witness(const model::Model& model)
+    : forwards_(model::forward_count(model)), heads_(model::head_count(model)) {
+  for (const model::Linear* linear : model::linears(model))
+    calls_[linear->name] = linear->calls->calls();
+}
+
+void Witness::finish(const model::Model& model, const quant::QuantConfig& config,
+                     const Residency& residency, RunRecord& record) const {
+  std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels;
+  std::vector<int64_t> bytes, formula, calls, expected_calls;
+  std::vector<double> sqnr, low, high;
+  const auto forwards = static_cast<int64_t>(model::forward_count(model) - forwards_);
+  const auto heads = static_cast<int64_t>(model::head_count(model) - heads_);
+  for (const model::Linear* linear : model::linears(model)) {
+    const quant::PackedMatrix& weight = *linear->weight;
+    tensor.push_back(linear->name);
+    format.push_back(quant::to_string(weight.spec));
+    expected.push_back(expected_format(config, model, *linear));
+    bytes.push_back(static_cast<int64_t>(weight.bytes()));
+    formula.push_back(
+        static_cast<int64_t>(quant::packed_size(weight.spec, weight.rows, weight.cols).total()));
+    const bool promised = expected.back() != "unquantized";
+    hash_packed.push_back(promised ? linear->hash_when_packed : std::string());
+    hash_after.push_back(promised ? quant::packed_hash(weight) : std::string());
+
+    // Only kernels that decode the resident format count as calls.
+    const std::string suffix = kernel_suffix(format.back());
+    int64_t counted = 0;
+    std::string names;
+    const auto before_all = calls_.find(linear->name);
+    for (const auto& [kernel, total] : linear->calls->calls()) {
+      uint64_t before = 0;
+      if (before_all != calls_.end()) {
+        const auto found = before_all->second.find(kernel);
+        if (found != before_all->second.end()) before = found->second;
+      }
+      if (total == before) continue;
+      names += (names.empty() ? "" : ", ") + kernel + " x" + std::to_string(total - before);
+      if (kernel.ends_with(suffix)) counted += static_cast<int64_t>(total - before);
+    }
+    kernels.push_back(names);
+    calls.push_back(counted);
+    expected_calls.push_back(linear->layer < 0 ? heads : forwards);
+
+    const quant::TensorError* error = find_error(residency, linear->name);
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    const quant::SqnrBand band =
+        promised ? quant::sqnr_band(weight.spec, weight.cols) : quant::SqnrBand{nan, nan};
+    sqnr.push_back(error == nullptr ? nan : -10 * std::log10(error->relative_mse));
+    low.push_back(band.low_db);
+    high.push_back(band.high_db);
+  }
+  record.put("certificate/tensor", std::move(tensor));
+  record.put("certificate/format", std::move(format));
+  record.put("certificate/expected_format", std::move(expected));
+  record.put("certificate/bytes", std::move(bytes));
+  record.put("certificate/formula_bytes", std::move(formula));
+  record.put("certificate/hash_packed", std::move(hash_packed));
+  record.put("certificate/hash_after", std::move(hash_after));
+  record.put("certificate/kernels", std::move(kernels));
+  record.put("certificate/calls", std::move(calls));
+  record.put("certificate/expected_calls", std::move(expected_calls));
+  record.put("certificate/sqnr_db", std::move(sqnr));
+  record.put("certificate/sqnr_low_db", std::move(low));
+  record.put("certificate/sqnr_high_db", std::move(high));
+  record.put("certificate/canary", std::vector<double>{residency.canary});
+  put_errors(residency, record);
+  record.set("certificate_digest", certificate_digest(record));
+  record.set("certificate_problem", certificate_problem(record));
+}
+
+std::string certificate_digest(const RunRecord& record) {
+  Sha256 hash;
+  for (const auto& [path, dataset] : record.datasets) {
+    if (!path.starts_with("certificate/") && !path.starts_with("layers/")) continue;
+    hash.update(path);
+    std::visit(
+        [&hash](const auto& values) {
+          for (const auto& value : values) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
+              hash.update(value);
+              hash.update(std::string_view("\n", 1));
+            } else {
+              hash.update(std::as_bytes(std::span(&value, 1)));
+            }
+          }
+        },
+        dataset.values);
+  }
+  return hash.hex();
+}
+
+std::string certificate_problem(const RunRecord& record) {
+  try {
+    const auto digest = record.attributes.find("certificate_digest");
+    if (digest == record.attributes.end()) return "there is no certificate";
+    if (digest->second != record::Attribute(certificate_digest(record))) {
+      return "the certificate was changed after it was written";
+    }
+    const size_t rows = column<std::string>(record, "certificate/tensor").size();
+    for (const char* path : {"format", "expected_format", "hash_packed", "hash_after"}) {
+      if (column<std::string>(record, std::string("certificate/") + path).size() != rows) {
+        return "the certificate's columns differ in length";
+      }
+    }
+    for (const char* path : {"bytes", "formula_bytes", "calls", "expected_calls"}) {
+      if (column<int64_t>(record, std::string("certificate/") + path).size() != rows) {
+        return "the certificate's columns differ in length";
+      }
+    }
+    for (const char* path : {"sqnr_db", "sqnr_low_db", "sqnr_high_db"}) {
+      if (column<double>(record, std::string("certificate/") + path).size() != rows) {
+        return "the certificate's columns differ in length";
+      }
+    }
+    if (rows == 0) return "the certificate names no linear";
+    bool promised = false;
+    for (size_t i = 0; i < rows; ++i) {
+      const std::string problem = row_problem(record, i);
+      if (!problem.empty()) return problem;
+      promised = promised ||
+                 column<std::string>(record, "certificate/expected_format")[i] != "unquantized";
+    }
+    const std::vector<double>& canary = column<double>(record, "certificate/canary");
+    if (canary.size() != 1 || !std::isfinite(canary[0]))
+      return "the canary is missing or not finite";
+    if (promised && canary[0] == 0)
+      return "logits equal the baseline's: nothing was quantized in effect";
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+}  // namespace qsweep::eval

@@ -1,0 +1,303 @@
+// Checkpoint + config -> model: every linear either wraps the checkpoint's bytes, shares them with
+// `base`, is quantized here by round-to-nearest, or is read packed from a folder that was quantized
+// before.
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "kernels/rope/rope.hpp"
+#include "model/checkpoint_values.hpp"
+#include "model/quantized_io.hpp"
+#include "model/structure.hpp"
+
+namespace qsweep::model {
+namespace {
+
+using quant::FormatSpec;
+using quant::LinearRole;
+using quant::PackedMatrix;
+
+// What can be taken from a model of the same checkpoint: everything it did not quantize.
+class Shared {
+ public:
+  Shared(const Model* base, const Checkpoint& checkpoint) {
+    if (base == nullptr || base->checkpoint.get() != &checkpoint) return;
+    base_ = base;
+    for_each_linear(*base, [&](const Linear& linear) {
+      if (!linear.quantized) weights_[linear.name] = linear.weight;
+    });
+  }
+  const Model* base() const { return base_; }
+  std::shared_ptr<const PackedMatrix> weight(const std::string& linear) const {
+    const auto found = weights_.find(linear);
+    return found == weights_.end() ? nullptr : found->second;
+  }
+
+ private:
+  const Model* base_ = nullptr;
+  std::map<std::string, std::shared_ptr<const PackedMatrix>> weights_;
+};
+
+class Builder {
+ public:
+  Builder(Model& model, const device::Context& context, const Model* base, LoadReport* report)
+      : model_(model),
+        config_(model.config),
+        checkpoint_(*model.checkpoint),
+        context_(context),
+        shared_(base, checkpoint_),
+        report_(report) {}
+
+  void use_packed_folder() {
+    file_ = read_quantization(checkpoint_.folder());
+    if (!file_ || file_->dequantized) {
+      file_.reset();
+      return;
+    }
+    quant::QuantConfig& asked = model_.quantization;
+    const bool nothing_asked = asked.scope.empty() && asked.layers.empty() && !asked.weights;
+    if (!nothing_asked && !same_config(asked, file_->config)) {
+      throw_invalid(checkpoint_.folder().string() + " was quantized under another config",
+                    "its quantization.json differs from config '" + asked.name + "'",
+                    "leave the config empty, or start from the original checkpoint");
+    }
+    const std::string name = asked.name;
+    asked = file_->config;
+    if (!name.empty()) asked.name = name;
+    if (report_ != nullptr) report_->quantize_seconds = 0;
+  }
+
+  void build() {
+    const int64_t hidden = config_.hidden;
+    model_.embedding = embedding();
+    for (int64_t layer = 0; layer < config_.layers; ++layer) model_.blocks.push_back(block(layer));
+    model_.final_norm = vector("model.norm.weight", hidden);
+    model_.head = head();
+    check_all_packed_used();
+    build_rope();
+  }
+
+ private:
+  static bool same_config(quant::QuantConfig a, quant::QuantConfig b) {
+    a.name = b.name = "";
+    a.duplicate_of = b.duplicate_of = "";
+    return quant::to_json(a) == quant::to_json(b);
+  }
+
+  std::shared_ptr<const PackedMatrix> raw(const std::string& tensor, int64_t rows, int64_t cols) {
+    const TensorView& view = checkpoint_.tensor(tensor, {rows, cols});
+    return std::make_shared<PackedMatrix>(
+        quant::pack_raw(raw_format(view, tensor), view.bytes, rows, cols));
+  }
+
+  std::shared_ptr<const PackedMatrix> embedding() {
+    if (shared_.base() != nullptr) return shared_.base()->embedding;
+    return raw("model.embed_tokens.weight", config_.vocab, config_.hidden);
+  }
+
+  Vector vector(const std::string& tensor, int64_t n) {
+    const TensorView& view = checkpoint_.tensor(tensor, {n});
+    return std::make_shared<Matrix>(to_fp32(view, tensor, device::MemoryClass::weights));
+  }
+
+  // Shape, role and place of one linear; then its weight by whatever way the config says.
+  Linear linear(const std::string& name, LinearRole role, int64_t layer, int64_t out, int64_t in,
+                bool bias = false) {
+    Linear result;
+    result.name = name;
+    result.role = role;
+    result.layer = layer;
+    result.calls = std::make_shared<device::KernelCalls>();
+    if (bias) result.bias = vector(name + ".bias", out);
+    if (file_) {
+      const auto found = file_->tensors.find(name);
+      if (found != file_->tensors.end()) {
+        load_from_file(found->second, out, in, result);
+        return result;
+      }
+    } else if (const auto spec =
+                   quant::weight_format(model_.quantization, role, layer, config_.layers)) {
+      quantize(*spec, out, in, result);
+      if (result.weight) return result;
+    }
+    result.weight = unquantized(result, out, in);
+    return result;
+  }
+
+  bool tied(const Linear& linear) const {
+    return linear.role == LinearRole::lm_head && config_.tied_embeddings;
+  }
+  // Where the checkpoint keeps the linear's values.
+  std::string tensor_of(const Linear& linear) const {
+    return tied(linear) ? "model.embed_tokens.weight" : linear.name + ".weight";
+  }
+
+  std::shared_ptr<const PackedMatrix> unquantized(const Linear& linear, int64_t out, int64_t in) {
+    if (tied(linear)) return model_.embedding;
+    if (auto weight = shared_.weight(linear.name)) return weight;
+    return raw(tensor_of(linear), out, in);
+  }
+
+  void load_from_file(const QuantizationFile::Tensor& entry, int64_t out, int64_t in,
+                      Linear& result) {
+    if (entry.error.rows != out || entry.error.cols != in) {
+      throw_invalid(
+          checkpoint_.folder().string() + "/quantization.json: '" + result.name +
+              "' has the wrong shape",
+          "config.json makes it [" + std::to_string(out) + ", " + std::to_string(in) + "]");
+    }
+    result.weight = std::make_shared<PackedMatrix>(load_packed(checkpoint_, result.name, entry));
+    result.quantized = true;
+    result.hash_when_packed = entry.hash;
+    if (report_ != nullptr) report_->errors.push_back(entry.error);
+    ++packed_used_;
+  }
+
+  // Leaves the weight null where the checkpoint already has the format asked for.
+  void quantize(const FormatSpec& spec, int64_t out, int64_t in, Linear& result) {
+    const std::string tensor = tensor_of(result);
+    const TensorView& view = checkpoint_.tensor(tensor, {out, in});
+    if (spec.id == raw_format(view, tensor)) return;
+    const std::string problem = quant::shape_problem(spec, out, in);
+    if (!problem.empty()) {
+      throw_invalid("'" + result.name + "' cannot be stored as " + quant::to_string(spec), problem);
+    }
+    const Matrix values = to_fp32(view, tensor);
+    const std::span<const float> weights(values.data(), static_cast<size_t>(out * in));
+    const Stopwatch watch;
+    auto packed = std::make_shared<PackedMatrix>(
+        quant::quantize_rtn(spec, weights, out, in, context_.threads));
+    const double seconds = watch.seconds();
+    result.hash_when_packed = quant::packed_hash(*packed);
+    result.quantized = true;
+    if (report_ != nullptr) {
+      report_->quantize_seconds += seconds;
+      report_->errors.push_back(quant::measure_error(result.name, result.layer, *packed, weights));
+    }
+    result.weight = std::move(packed);
+  }
+
+  std::vector<Linear> qkv(const std::string& prefix, int64_t layer) {
+    const int64_t q = config_.heads * config_.head_dim, kv = config_.kv_heads * config_.head_dim;
+    std::vector<Linear> result;
+    if (config_.family == Family::phi3) {
+      result.push_back(
+          linear(prefix + "qkv_proj", LinearRole::qkv, layer, q + 2 * kv, config_.hidden));
+      return result;
+    }
+    const bool bias = config_.qkv_bias;
+    result.push_back(linear(prefix + "q_proj", LinearRole::q, layer, q, config_.hidden, bias));
+    result.push_back(linear(prefix + "k_proj", LinearRole::k, layer, kv, config_.hidden, bias));
+    result.push_back(linear(prefix + "v_proj", LinearRole::v, layer, kv, config_.hidden, bias));
+    return result;
+  }
+
+  std::vector<Linear> gate_up(const std::string& prefix, int64_t layer) {
+    const int64_t ffn = config_.ffn, hidden = config_.hidden;
+    std::vector<Linear> result;
+    if (config_.family == Family::phi3) {
+      result.push_back(
+          linear(prefix + "gate_up_proj", LinearRole::gate_up, layer, 2 * ffn, hidden));
+      return result;
+    }
+    result.push_back(linear(prefix + "gate_proj", LinearRole::gate, layer, ffn, hidden));
+    result.push_back(linear(prefix + "up_proj", LinearRole::up, layer, ffn, hidden));
+    return result;
+  }
+
+  Block block(int64_t layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
+    const int64_t hidden = config_.hidden;
+    Block result;
+    result.attention_norm = vector(prefix + "input_layernorm.weight", hidden);
+    result.qkv = qkv(attention, layer);
+    if (config_.qk_norm) {
+      result.q_norm = vector(attention + "q_norm.weight", config_.head_dim);
+      result.k_norm = vector(attention + "k_norm.weight", config_.head_dim);
+    }
+    result.o = linear(attention + "o_proj", LinearRole::o, layer, hidden,
+                      config_.heads * config_.head_dim);
+    result.mlp_norm = vector(prefix + "post_attention_layernorm.weight", hidden);
+    result.gate_up = gate_up(mlp, layer);
+    result.down = linear(mlp + "down_proj", LinearRole::down, layer, hidden, config_.ffn);
+    return result;
+  }
+
+  Linear head() {
+    return linear("lm_head", LinearRole::lm_head, -1, config_.vocab, config_.hidden);
+  }
+
+  // Every entry is a linear of the model, and every packed tensor has an entry.
+  void check_all_packed_used() const {
+    if (!file_) return;
+    const std::string place = checkpoint_.folder().string() + "/quantization.json";
+    if (packed_used_ != file_->tensors.size()) {
+      throw_invalid(place + " names unknown linears",
+                    std::to_string(file_->tensors.size() - packed_used_) +
+                        " of them are not in the model of config.json");
+    }
+    constexpr std::string_view suffix = ".weight.codes";
+    for (const auto& [name, view] : checkpoint_.tensors()) {
+      if (name.ends_with(suffix) &&
+          !file_->tensors.contains(name.substr(0, name.size() - suffix.size()))) {
+        throw_invalid(place + " has no entry for a packed tensor", name);
+      }
+    }
+  }
+
+  void build_rope() {
+    const RopeConfig& rope = config_.rope;
+    const int64_t dim = config_.head_dim;
+    if (rope.kind == RopeKind::longrope) {
+      model_.rope_short = kernels::rope_frequencies_longrope(rope.theta, dim, rope.short_factor);
+      model_.rope_long = kernels::rope_frequencies_longrope(rope.theta, dim, rope.long_factor);
+    } else if (rope.kind == RopeKind::llama3) {
+      model_.rope_short = kernels::rope_frequencies_llama3(
+          rope.theta, dim,
+          {rope.factor, rope.low_freq_factor, rope.high_freq_factor, rope.original_max_positions});
+    } else {
+      model_.rope_short = kernels::rope_frequencies(rope.theta, dim);
+    }
+  }
+
+  Model& model_;
+  const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
+  const device::Context& context_;
+  Shared shared_;
+  LoadReport* report_;
+  std::optional<QuantizationFile> file_;
+  size_t packed_used_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                   const quant::QuantConfig& config, const device::Context& context,
+                                   const Model* base, LoadReport* report) {
+  if (checkpoint->config().is_ssm()) {
+    throw Error(ErrorKind::unavailable, "mamba2 models are not available yet",
+                "the engine of state-space models is not in this build");
+  }
+  const std::string problem = quant::config_problem(config, checkpoint->config().is_ssm());
+  if (!problem.empty()) {
+    const bool later = problem.starts_with("not available yet");
+    throw Error(later ? ErrorKind::unavailable : ErrorKind::invalid_input,
+                "config '" + config.name + "' cannot run", problem);
+  }
+  auto model = std::make_shared<Model>();
+  model->checkpoint = std::move(checkpoint);
+  model->config = model->checkpoint->config();
+  model->quantization = config;
+  model->compute = context.compute;
+  Builder builder(*model, context, base, report);
+  builder.use_packed_folder();
+  builder.build();
+  return model;
+}
+
+}  // namespace qsweep::model

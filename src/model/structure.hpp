@@ -1,0 +1,87 @@
+// What model.hpp keeps closed: the parts of a transformer and of its state. Families differ in
+// whether q, k, v and gate, up are one linear or several, in biases and in per-head norms; all of
+// that is data here.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/buffer.hpp"
+#include "kernels/attention/attention.hpp"
+#include "model/model.hpp"
+
+namespace qsweep::model {
+
+using Vector = std::shared_ptr<const Matrix>;  // [1, n]
+
+struct Block {
+  Vector attention_norm;        // [1, hidden]
+  std::vector<Linear> qkv;      // outputs side by side: [heads + 2 kv_heads, head_dim] in all
+  Vector q_norm, k_norm;        // [1, head_dim] or null
+  Linear o;                     // [hidden, heads * head_dim]
+  Vector mlp_norm;              // [1, hidden]
+  std::vector<Linear> gate_up;  // outputs side by side: gate [ffn], up [ffn]
+  Linear down;                  // [hidden, ffn]
+};
+
+struct Model {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  ModelConfig config;
+  quant::QuantConfig quantization;
+  device::Compute compute = device::Compute::fp32;       // type of activations and of the KV cache
+  std::shared_ptr<const quant::PackedMatrix> embedding;  // [vocab, hidden]
+  std::vector<Block> blocks;
+  Vector final_norm;  // [1, hidden]
+  Linear head;        // [vocab, hidden]; shares the embedding where tied and not quantized
+  // Frequencies [head_dim / 2]; longrope has two sets and picks by the length of the whole
+  // sequence.
+  std::vector<float> rope_short, rope_long;
+  uint64_t forward_calls = 0, head_calls = 0;
+};
+
+// KV cache of one sequence, and the tokens it holds: crossing longrope's original length changes
+// the frequencies of every position, so the cache is then computed anew from them.
+class State {
+ public:
+  State(const Model& model, int64_t max_tokens);
+
+  kernels::CacheView keys(int64_t layer) const { return view(layer, 0); }
+  kernels::CacheView values(int64_t layer) const { return view(layer, 1); }
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t capacity() const { return capacity_; }
+  uint64_t bytes() const { return cache_.size(); }
+
+  std::vector<int32_t> tokens;  // seen so far
+  bool long_regime = false;     // the cache was made with longrope's long factors
+
+ private:
+  kernels::CacheView view(int64_t layer, int64_t which) const;
+
+  // [layers, keys and values, kv_heads, capacity, head_dim]; forward() writes through the views.
+  mutable device::Buffer cache_;
+  kernels::CacheType type_;
+  int64_t kv_heads_, head_dim_, capacity_;
+};
+
+// forward() of the transformer families, without the checks of arguments and the counting.
+Matrix forward_transformer(const device::Context& context, const Model& model,
+                           std::span<const Chunk> chunks, const LinearObserver* observer);
+
+// Runs one linear on x [rows, in], observed; y [rows, out], row stride ldy.
+void apply_linear(const device::Context& context, const Linear& linear, const float* x,
+                  int64_t rows, float* y, int64_t ldy, const LinearObserver* observer);
+
+// Calls f with every linear of the model in forward order.
+template <class M, class F>
+void for_each_linear(M& model, F f) {
+  for (auto& block : model.blocks) {
+    for (auto& linear : block.qkv) f(linear);
+    f(block.o);
+    for (auto& linear : block.gate_up) f(linear);
+    f(block.down);
+  }
+  f(model.head);
+}
+
+}  // namespace qsweep::model

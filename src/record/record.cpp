@@ -1,0 +1,109 @@
+// RunRecord: every name is looked up in the schema, every type and shape is checked, when it is
+// put.
+#include "record/record.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include "base/error.hpp"
+#include "record/schema.hpp"
+#include "record/text.hpp"
+
+namespace qsweep::record {
+namespace {
+
+// Index of the schema type in Attribute and Values alike is: integer, real, text.
+schema::Type type_of(const Attribute& value) {
+  return std::holds_alternative<int64_t>(value)  ? schema::Type::integer
+         : std::holds_alternative<double>(value) ? schema::Type::real
+                                                 : schema::Type::text;
+}
+
+schema::Type type_of(const Values& values) {
+  return std::holds_alternative<std::vector<int64_t>>(values)  ? schema::Type::integer
+         : std::holds_alternative<std::vector<double>>(values) ? schema::Type::real
+                                                               : schema::Type::text;
+}
+
+}  // namespace
+
+std::string clean_text(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text.substr(i));
+    if (length == 0 || text[i] == '\0') {
+      out += "\xEF\xBF\xBD";
+      ++i;
+    } else {
+      out.append(text.substr(i, length));
+      i += length;
+    }
+  }
+  return out;
+}
+
+size_t utf8_length(std::string_view text) {
+  if (text.empty()) return 0;
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, beyond U+10FFFF.
+  const bool wrong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
+                     (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F);
+  return wrong ? 0 : length;
+}
+
+std::vector<std::string> split_dims(std::string_view dims) {
+  std::vector<std::string> names;
+  while (!dims.empty()) {
+    const size_t comma = dims.find(',');
+    names.emplace_back(dims.substr(0, comma));
+    dims = comma == std::string_view::npos ? std::string_view() : dims.substr(comma + 1);
+  }
+  return names;
+}
+
+void RunRecord::set(const std::string& name, Attribute value) {
+  const schema::AttributeInfo* info = schema::find_attribute(name);
+  expect(info != nullptr, "attribute " + name + " stands in the record schema");
+  expect(type_of(value) == info->type, "attribute " + name + " has the type of the record schema");
+  if (auto* text = std::get_if<std::string>(&value)) *text = clean_text(*text);
+  attributes[name] = std::move(value);
+}
+
+void RunRecord::metric(const std::string& name, double value) {
+  expect(schema::find_metric(name) != nullptr, "metric " + name + " stands in the record schema");
+  metrics[name] = value;
+}
+
+void RunRecord::put(const std::string& path, std::vector<int64_t> shape, Values values) {
+  const schema::DatasetInfo* info = schema::find_dataset(path);
+  expect(info != nullptr, "dataset " + path + " stands in the record schema");
+  expect(type_of(values) == info->type, "dataset " + path + " has the type of the record schema");
+  expect(shape.size() == split_dims(info->dims).size(),
+         "dataset " + path + " has the dimensions of the record schema");
+  const int64_t product =
+      std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>());
+  const auto count =
+      std::visit([](const auto& v) { return static_cast<int64_t>(v.size()); }, values);
+  expect(product == count, "the shape of dataset " + path + " is that of its values");
+  if (auto* texts = std::get_if<std::vector<std::string>>(&values)) {
+    for (std::string& text : *texts) text = clean_text(text);
+  }
+  datasets[path] = {std::move(shape), std::move(values)};
+}
+
+void RunRecord::put(const std::string& path, Values values) {
+  const auto count =
+      std::visit([](const auto& v) { return static_cast<int64_t>(v.size()); }, values);
+  put(path, {count}, std::move(values));
+}
+
+}  // namespace qsweep::record

@@ -1,0 +1,215 @@
+#include "sweep/executor.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "record/provenance.hpp"
+#include "record/record.hpp"
+#include "record/schema.hpp"
+#include "sweep/locate.hpp"
+
+namespace qsweep::sweep {
+namespace {
+
+size_t find_config(const Study& study, const std::string& name) {
+  const auto found =
+      std::find_if(study.configs.begin(), study.configs.end(),
+                   [&](const quant::QuantConfig& config) { return config.name == name; });
+  expect(found != study.configs.end(), "the baseline is one of the study's configs");
+  return static_cast<size_t>(found - study.configs.begin());
+}
+
+// Hidden states of the baseline kept by a rank.
+constexpr uint64_t max_reference_bytes = 256ull << 20;
+
+int bits_of(device::Compute compute) {
+  return compute == device::Compute::bf16 ? 16 : 32;
+}
+
+// Weights outside any scope have the checkpoint's own width.
+int checkpoint_bits(const std::string& dtype) {
+  return dtype == "float32" ? 32 : 16;
+}
+
+void set_config(const quant::QuantConfig& config, const Plan& plan, device::Compute compute,
+                record::RunRecord& record) {
+  const quant::ConfigSummary summary = quant::summarize(config, bits_of(compute));
+  const bool quantized = config.weights.has_value();
+  record.set("config", config.name);
+  record.set("duplicate_of", config.duplicate_of);
+  record.set("config_json", quant::to_json(config).dump());
+  record.set("w_bits", int64_t{quantized ? summary.w_bits : checkpoint_bits(plan.shape.dtype)});
+  record.set("a_bits", int64_t{summary.a_bits});
+  record.set("kv_bits", int64_t{summary.kv_bits});
+  record.set("group_size", summary.group_size);
+  record.set("per_channel", int64_t{summary.per_channel ? 1 : 0});
+  record.set("scale_format", summary.scale_format);
+  record.set("quant_method", summary.quant_method);
+  record.set("quant_backend", std::string("cpu"));
+  record.set("calib_method", summary.calib_method);
+  record.set("weight_format", summary.weight_format);
+}
+
+}  // namespace
+
+Executor::Executor(const Plan& plan, ExecutorOptions options)
+    : plan_(plan),
+      options_(std::move(options)),
+      baseline_(find_config(plan.study, plan.study.baseline)),
+      references_(max_reference_bytes) {
+  options_.context.calls = &calls_;
+}
+
+Executor::~Executor() = default;
+
+std::set<size_t> Executor::resident() const {
+  std::set<size_t> configs;
+  for (const auto& [config, model] : models_) configs.insert(config);
+  return configs;
+}
+
+void Executor::load_checkpoint() {
+  if (checkpoint_) return;
+  checkpoint_ = model::Checkpoint::open(locate_model(plan_.study));
+  tokenizer_ = std::make_unique<model::Tokenizer>(model::Tokenizer::load(checkpoint_->folder()));
+}
+
+// Drops the configs longest unused until their weights fit; never the baseline, which the others
+// share.
+void Executor::make_room(size_t keep) {
+  const auto held = [this] { return device::memory_usage().current[0]; };
+  while (options_.memory_bytes > 0 && held() > options_.memory_bytes) {
+    auto oldest = models_.end();
+    for (auto it = models_.begin(); it != models_.end(); ++it) {
+      if (it->first == keep || it->first == baseline_) continue;
+      if (oldest == models_.end() || it->second.last_use < oldest->second.last_use) oldest = it;
+    }
+    if (oldest == models_.end()) return;
+    options_.log("dropping config " + plan_.study.configs[oldest->first].name + " to make room");
+    models_.erase(oldest);
+  }
+}
+
+Executor::Resident& Executor::resident_model(size_t config) {
+  load_checkpoint();
+  const auto found = models_.find(config);
+  if (found != models_.end()) {
+    found->second.last_use = ++clock_;
+    return found->second;
+  }
+  const bool is_baseline = config == baseline_;
+  model::Model* baseline = is_baseline ? nullptr : resident_model(baseline_).model.get();
+  const Stopwatch watch;
+  model::LoadReport report;
+  Resident entry;
+  entry.model = model::build_model(checkpoint_, plan_.study.configs[config], options_.context,
+                                   baseline, &report);
+  entry.residency.errors = std::move(report.errors);
+  entry.residency.canary =
+      eval::measure_canary(options_.context, *entry.model, is_baseline ? *entry.model : *baseline);
+  entry.last_use = ++clock_;
+  options_.log("config " + plan_.study.configs[config].name + " resident after " +
+               std::to_string(watch.seconds()) + " s, quantization " +
+               std::to_string(report.quantize_seconds) + " s");
+  Resident& stored = models_.emplace(config, std::move(entry)).first->second;
+  make_room(config);
+  return stored;
+}
+
+const eval::TokenizedText& Executor::text_of(const eval::PerplexityParams& params) {
+  const std::string key = params.data + "\n" + std::to_string(params.max_tokens);
+  const auto found = texts_.find(key);
+  if (found != texts_.end()) return found->second;
+  const auto file = eval::find_text(params.data, plan_.study.file);
+  return texts_.emplace(key, eval::tokenize_text(file, *tokenizer_, params.max_tokens))
+      .first->second;
+}
+
+record::RunRecord Executor::start_record(const Run& run) const {
+  const eval::Cell& cell = plan_.cells[run.cell];
+  record::RunRecord record;
+  record::set_provenance(record, options_.rank, options_.ranks);
+  record.set("schema_version", record::schema::version);
+  record.set("run_id", run.id);
+  record.set("study", plan_.study.name);
+  record.set("workload", cell.workload);
+  record.set("workload_kind", std::string(name_of(cell.kind)));
+  record.set("lengths", cell.lengths);
+  record.set("repeat", run.repeat);
+  record.set("model", plan_.study.model);
+  record.set("model_fingerprint", plan_.model_fingerprint);
+  record.set("backend", std::string(name_of(options_.context.backend)));
+  record.set("compute", std::string(name_of(options_.context.compute)));
+  record.set("threads", int64_t{options_.context.threads});
+  record.set("seed", plan_.study.seed);
+  record.set("attempt", int64_t{1});
+  record.set("start", utc_now_iso());
+  set_config(plan_.study.configs[run.config], plan_, options_.context.compute, record);
+  return record;
+}
+
+void Executor::run_cell(const Run& run, record::RunRecord& record) {
+  const quant::QuantConfig& config = plan_.study.configs[run.config];
+  const eval::Cell& cell = plan_.cells[run.cell];
+  eval::RunInput input;
+  input.cell = &cell;
+  input.context = &options_.context;
+  input.config = config.duplicate_of.empty() ? config.name : config.duplicate_of;
+  input.repeat = run.repeat;
+  input.seed = plan_.study.seed;
+  input.check_stop = options_.check_stop;
+  if (!eval::needs_model(cell.kind)) {
+    eval::run_workload(input, record);
+    return;
+  }
+  Resident& resident = resident_model(run.config);
+  input.model = resident.model.get();
+  input.baseline = resident_model(baseline_).model.get();
+  input.is_baseline = run.config == baseline_;
+  input.tokenizer = tokenizer_.get();
+  input.references = &references_;
+  if (const auto* params = std::get_if<eval::PerplexityParams>(&cell.params))
+    input.text = &text_of(*params);
+  const eval::Witness witness(*resident.model);
+  eval::run_workload(input, record);
+  witness.finish(*resident.model, config, resident.residency, record);
+}
+
+Executor::Outcome Executor::execute(size_t index) {
+  const Run& run = plan_.runs.at(index);
+  Outcome outcome{"ok", {}, 0};
+  record::RunRecord record = start_record(run);
+  const Stopwatch watch;
+  const auto fail = [&](const std::string& reason) {
+    // A failed run keeps its identity and its reason; half-filled samples are not data.
+    record = start_record(run);
+    outcome.status = "failed";
+    outcome.error = reason;
+  };
+  try {
+    run_cell(run, record);
+    const auto problem = record.attributes.find("certificate_problem");
+    if (problem != record.attributes.end() && !std::get<std::string>(problem->second).empty()) {
+      outcome.status = "unproven";
+      outcome.error = std::get<std::string>(problem->second);
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::interrupted) throw;
+    fail(error.what());
+  } catch (const std::bad_alloc&) {
+    fail("out of memory");
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  outcome.seconds = watch.seconds();
+  record.set("status", outcome.status);
+  record.set("error", outcome.error);
+  record.set("end", utc_now_iso());
+  record.set("seconds", outcome.seconds);
+  record::write_record(options_.folder / run.path, record);
+  return outcome;
+}
+
+}  // namespace qsweep::sweep

@@ -1,0 +1,71 @@
+// Executes runs on one rank: keeps models resident, runs the workload, takes the certificate,
+// writes the record.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "device/context.hpp"
+#include "eval/certificate.hpp"
+#include "eval/workload.hpp"
+#include "model/model.hpp"
+#include "sweep/plan.hpp"
+
+namespace qsweep::sweep {
+
+struct ExecutorOptions {
+  std::filesystem::path folder;  // run folder
+  device::Context context;
+  uint64_t memory_bytes = 0;  // for resident weights; 0: no bound
+  int rank = 0, ranks = 1;
+  std::function<void()> check_stop = [] {};  // throws Error{interrupted}
+  std::function<void(const std::string&)> log = [](const std::string&) {};
+};
+
+class Executor {
+ public:
+  Executor(const Plan& plan, ExecutorOptions options);
+  ~Executor();
+
+  struct Outcome {
+    std::string status;  // ok, failed, unproven
+    std::string error;
+    double seconds = 0;
+  };
+  // A run's own failure is recorded and returned. Throws Error{interrupted} (nothing recorded) and
+  // Error{io} (the record could not be written).
+  Outcome execute(size_t run);
+  // Configs whose models are resident.
+  std::set<size_t> resident() const;
+
+ private:
+  struct Resident {
+    std::shared_ptr<model::Model> model;
+    eval::Residency residency;
+    uint64_t last_use = 0;
+  };
+  void load_checkpoint();
+  Resident& resident_model(size_t config);
+  void make_room(size_t keep);
+  const eval::TokenizedText& text_of(const eval::PerplexityParams& params);
+  void run_cell(const Run& run, record::RunRecord& record);
+  record::RunRecord start_record(const Run& run) const;
+
+  const Plan& plan_;
+  ExecutorOptions options_;
+  device::KernelCalls calls_;
+  size_t baseline_ = 0;
+  std::shared_ptr<const model::Checkpoint> checkpoint_;
+  std::unique_ptr<model::Tokenizer> tokenizer_;
+  std::map<size_t, Resident> models_;
+  std::map<std::string, eval::TokenizedText> texts_;
+  eval::ReferenceCache references_;
+  uint64_t clock_ = 0;
+};
+
+}  // namespace qsweep::sweep

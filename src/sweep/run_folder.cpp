@@ -1,0 +1,114 @@
+#include "sweep/run_folder.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "model/checkpoint.hpp"
+#include "record/record.hpp"
+#include "sweep/locate.hpp"
+
+namespace qsweep::sweep {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr uint64_t max_manifest_bytes = 1ull << 30;
+
+std::string text_attribute(const record::RunRecord& record, const std::string& name) {
+  const auto found = record.attributes.find(name);
+  if (found == record.attributes.end() || !std::holds_alternative<std::string>(found->second))
+    return {};
+  return std::get<std::string>(found->second);
+}
+
+nlohmann::json model_manifest(const Plan& plan) {
+  nlohmann::json json = {{"name", plan.study.model}, {"fingerprint", plan.model_fingerprint}};
+  if (plan.model_fingerprint.empty()) return json;
+  const auto checkpoint = model::Checkpoint::open(locate_model(plan.study));
+  json["folder"] = checkpoint->folder().string();
+  for (const auto& file : checkpoint->files()) {
+    json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
+  }
+  return json;
+}
+
+// The stored plan of a resumed tag must be of the same study; its claims hash stays.
+void keep_registration(const fs::path& plan_file, const Plan& plan, nlohmann::json& json) {
+  if (!fs::exists(plan_file)) return;
+  const PlanManifest stored = read_plan_manifest(plan_file);
+  std::set<std::string> ids;
+  for (const auto& run : stored.runs) ids.insert(run.id);
+  const auto known = std::count_if(plan.runs.begin(), plan.runs.end(),
+                                   [&](const Run& run) { return ids.contains(run.id); });
+  if (!plan.runs.empty() && !ids.empty() && known == 0) {
+    throw_invalid(
+        "the run folder " + plan_file.parent_path().parent_path().string() + " holds another study",
+        "none of its run ids is in this plan: model, configs or workloads differ",
+        "choose another --run-tag");
+  }
+  json["claims_hash"] = stored.claims_hash;
+}
+
+size_t remove_leftovers(const fs::path& folder) {
+  size_t removed = 0;
+  std::error_code code;
+  std::vector<fs::path> leftovers;
+  for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end;
+       it.increment(code)) {
+    if (it->is_regular_file(code) && it->path().native().ends_with(temporary_suffix))
+      leftovers.push_back(it->path());
+  }
+  for (const fs::path& leftover : leftovers) removed += fs::remove(leftover, code) ? 1 : 0;
+  return removed;
+}
+
+}  // namespace
+
+fs::path run_folder(const fs::path& out, const std::string& study, const std::string& tag) {
+  for (const std::string& name : {study, tag}) {
+    if (!is_safe_name(name)) {
+      throw_invalid("'" + name + "' cannot be a folder name",
+                    "letters, digits, '.', '_', '+', '-', not starting with '.' or '-'",
+                    "choose another study name or --run-tag");
+    }
+  }
+  return out / study / tag;
+}
+
+void stage(const fs::path& folder, const Plan& plan, const std::string& study_text,
+           const nlohmann::json& environment) {
+  const fs::path plan_file = folder / "manifests" / "plan.json";
+  nlohmann::json plan_json = plan_to_json(plan);
+  keep_registration(plan_file, plan, plan_json);
+  write_file_atomic(folder / "configs" / "study.yaml", study_text);
+  write_file_atomic(folder / "configs" / "resolved.yaml", to_yaml(plan.study));
+  write_file_atomic(folder / "manifests" / "env_info.json", environment.dump(2) + "\n");
+  write_file_atomic(folder / "manifests" / "model.json", model_manifest(plan).dump(2) + "\n");
+  write_file_atomic(plan_file, plan_json.dump(1) + "\n");
+  fs::create_directories(folder / "logs");
+  fs::create_directories(folder / "results");
+}
+
+Finished find_finished(const fs::path& folder, const Plan& plan, bool retry_failed) {
+  Finished finished;
+  finished.removed = remove_leftovers(folder);
+  for (size_t i = 0; i < plan.runs.size(); ++i) {
+    const fs::path file = folder / plan.runs[i].path;
+    std::error_code code;
+    if (!fs::is_regular_file(file, code)) continue;
+    try {
+      const record::RunRecord record = record::read_record_summary(file);
+      if (text_attribute(record, "run_id") != plan.runs[i].id) continue;
+      const bool ok = text_attribute(record, "status") == "ok";
+      if (!ok && retry_failed) continue;
+      finished.failed += ok ? 0 : 1;
+      finished.runs.insert(i);
+    } catch (const Error&) {
+      continue;  // unreadable: as if it were not there; the run is done again and the file replaced
+    }
+  }
+  return finished;
+}
+
+}  // namespace qsweep::sweep

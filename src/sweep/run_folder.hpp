@@ -1,0 +1,32 @@
+// data/runs/<study>/<run_tag>/: what stands there before the first run, and which runs are already
+// finished.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <set>
+#include <string>
+
+#include "sweep/plan.hpp"
+
+namespace qsweep::sweep {
+
+// The parent, the study and the tag are checked to be safe names.
+std::filesystem::path run_folder(const std::filesystem::path& out, const std::string& study,
+                                 const std::string& tag);
+
+// Writes configs/ (study.yaml as given, resolved.yaml) and manifests/ (env_info, model, plan). On a
+// resumed tag the stored plan's claims_hash stays (later claims are exploratory) and another study
+// is refused. `study_text`: the YAML as given. Throws Error{invalid_input} or Error{io}.
+void stage(const std::filesystem::path& folder, const Plan& plan, const std::string& study_text,
+           const nlohmann::json& environment);
+
+struct Finished {
+  std::set<size_t> runs;  // indices into plan.runs with a readable record of the same id
+  size_t failed = 0;      // of these, recorded as failed
+  size_t removed = 0;     // leftovers of dead processes that were cleaned
+};
+// What need not run again. `retry_failed`: failed and unproven runs count as unfinished.
+Finished find_finished(const std::filesystem::path& folder, const Plan& plan, bool retry_failed);
+
+}  // namespace qsweep::sweep

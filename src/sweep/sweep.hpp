@@ -1,0 +1,47 @@
+// The main job: every rank takes runs until none is left. The only user of collectives, and of none
+// in the loop.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "device/context.hpp"
+#include "sweep/coordinator.hpp"
+#include "sweep/plan.hpp"
+
+namespace qsweep::sweep {
+
+struct SweepOptions {
+  std::filesystem::path folder;  // run folder
+  std::string study_text;        // the YAML as given
+  std::string environment;       // manifests/env_info.json, as JSON text
+  device::Context context;
+  uint64_t memory_bytes = 0;  // for resident weights of this rank; 0: no bound
+  bool retry_failed = false;
+  bool prep_only = false;  // stage and return
+  ProgressSink progress;   // rank 0 only
+};
+
+struct SweepOutcome {
+  size_t total = 0;                 // runs of the plan
+  size_t resumed = 0;               // found finished at the start
+  size_t finished = 0;              // finished now
+  size_t failed = 0, unproven = 0;  // of resumed and finished
+  bool interrupted = false;
+  double seconds = 0;
+  std::vector<RankTally> tallies;  // rank 0 only
+};
+
+// Collective. Throws coordinated errors; a run's failure is no error.
+SweepOutcome run_sweep(const comm::Communicator& communicator, const Plan& plan,
+                       const SweepOptions& options);
+
+// Asks all loops of this process to end (from a signal handler: async-signal-safe).
+void request_stop() noexcept;
+bool stop_requested() noexcept;
+
+}  // namespace qsweep::sweep

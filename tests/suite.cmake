@@ -1,0 +1,88 @@
+# Everything that ctest runs beside the unit tests: source checks, MPI programs, end-to-end scripts, the Python
+# tests, and the unit tests again under sanitizers. Labels: checks, mpi, e2e, python, sanitize.
+# One `ctest` in the main build runs all of it; tests/run.sh builds what these need first.
+if(QSWEEP_SANITIZE)
+  return()  # a sanitized build only lends its test programs
+endif()
+
+set(QSWEEP_PYTHON "" CACHE FILEPATH "Python with the packages of analysis/requirements-test.txt")
+if(NOT QSWEEP_PYTHON)
+  find_program(python3 NAMES python3 REQUIRED NO_CACHE)
+  set(QSWEEP_PYTHON "${python3}" CACHE FILEPATH "" FORCE)
+endif()
+set(QSWEEP_SANITIZE_DIR "${PROJECT_SOURCE_DIR}/build-sanitize" CACHE PATH "The build of preset `sanitize`")
+
+# The same settings as env/mpi.sh; more ranks than cores, as root, in a container.
+set(mpi_environment
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+    PRTE_MCA_hwloc_default_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
+    OMPI_MCA_btl_base_warn_component_unused=0)
+
+# qsweep_script_test(NAME LABEL SECONDS PROCESSORS COMMAND...): exit code 77 means skipped, aloud.
+function(qsweep_script_test name label seconds processors)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${seconds} PROCESSORS ${processors}
+    SKIP_RETURN_CODE 77
+    ENVIRONMENT "${mpi_environment};PYTHONPATH=${PROJECT_SOURCE_DIR}/analysis;PYTHONDONTWRITEBYTECODE=1;\
+QSWEEP_BIN=$<TARGET_FILE:qsweep>;QSWEEP_PYTHON=${QSWEEP_PYTHON}")
+endfunction()
+
+# Source checks; each is tested itself with planted faults (checks_test.py).
+set(checks "${CMAKE_CURRENT_SOURCE_DIR}/checks")
+foreach(check include_order clang_format shell_scripts source_rules)
+  qsweep_script_test(checks.${check} checks 300 1 "${QSWEEP_PYTHON}" "${checks}/${check}.py" "${PROJECT_SOURCE_DIR}")
+endforeach()
+foreach(check headers_alone clang_tidy)
+  qsweep_script_test(checks.${check} checks 1500 2
+                     "${QSWEEP_PYTHON}" "${checks}/${check}.py" "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" 2)
+endforeach()
+file(GLOB check_tests CONFIGURE_DEPENDS "${checks}/*_test.py")
+foreach(file IN LISTS check_tests)
+  get_filename_component(name "${file}" NAME_WE)
+  qsweep_script_test(checks.${name} checks 300 1 "${QSWEEP_PYTHON}" "${file}")
+endforeach()
+
+# tests/mpi/*_test.cpp: programs with a main of their own (0: held, 77: skipped). A line `// ranks: 1 2 4` says on
+# how many ranks to run.
+file(GLOB mpi_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/mpi/*_test.cpp")
+foreach(file IN LISTS mpi_sources)
+  get_filename_component(name "${file}" NAME_WE)
+  file(STRINGS "${file}" ranks REGEX "^// ranks: [0-9 ]+$" LIMIT_COUNT 1)
+  if(NOT ranks)
+    message(FATAL_ERROR "${file} names no ranks (ctest cannot start it) add a line such as `// ranks: 2 4`")
+  endif()
+  string(REGEX MATCHALL "[0-9]+" ranks "${ranks}")
+  add_executable(mpi_${name} "${file}")
+  target_link_libraries(mpi_${name} PRIVATE qsweep_reduce GTest::gtest)
+  foreach(n IN LISTS ranks)
+    if(QSWEEP_MPI_TARGET)
+      qsweep_script_test(mpi.${name}.${n} mpi 300 2 "${MPIEXEC_EXECUTABLE}" -n ${n} $<TARGET_FILE:mpi_${name}>)
+    elseif(n EQUAL 1)
+      qsweep_script_test(mpi.${name}.1 mpi 300 1 $<TARGET_FILE:mpi_${name}>)
+    endif()
+  endforeach()
+endforeach()
+
+# tests/e2e/*_test.py and tests/mpi/*_test.py run the built program, and mpirun themselves where they need it.
+foreach(kind e2e mpi)
+  file(GLOB scripts CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${kind}/*_test.py")
+  foreach(file IN LISTS scripts)
+    get_filename_component(name "${file}" NAME_WE)
+    qsweep_script_test(${kind}.${name} ${kind} 900 2 "${QSWEEP_PYTHON}" "${file}" --qsweep $<TARGET_FILE:qsweep>)
+  endforeach()
+endforeach()
+
+if(IS_DIRECTORY "${PROJECT_SOURCE_DIR}/analysis/tests")
+  qsweep_script_test(python.analysis python 600 1 "${QSWEEP_PYTHON}" -m pytest -q -p no:cacheprovider analysis/tests)
+endif()
+
+# The unit tests under both sanitizers, one test a folder, and a sweep of that build, which has no MPI.
+foreach(folder IN LISTS unit_folders)
+  if(TARGET test_${folder})
+    qsweep_script_test(sanitize.${folder} sanitize 1200 1
+                       "${checks}/sanitized_tests.sh" "${QSWEEP_SANITIZE_DIR}/tests/test_${folder}")
+  endif()
+endforeach()
+qsweep_script_test(sanitize.sweep_without_mpi sanitize 600 1
+                   "${checks}/sweep_without_mpi.sh" "${QSWEEP_SANITIZE_DIR}/bin/qsweep")

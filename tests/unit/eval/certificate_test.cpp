@@ -1,0 +1,135 @@
+// The certificate must hold for honest runs and break for every way of cheating that it is there to
+// catch.
+#include "eval/certificate.hpp"
+
+#include <gtest/gtest.h>
+
+#include "eval/workload.hpp"
+#include "model/model.hpp"
+
+namespace qsweep::eval {
+namespace {
+
+class Certificate : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    checkpoint_ = model::Checkpoint::open(std::string(QSWEEP_SOURCE_DIR) + "/data/mini-phi3");
+    context_.calls = &calls_;
+    baseline_ = model::build_model(checkpoint_, {}, context_);
+    config_.name = "C4";
+    config_.scope = {quant::Scope::mlp};
+    config_.weights =
+        quant::FormatSpec{quant::FormatId::int4,
+                          128,
+                          true,
+                          {quant::ScaleCodecId::e5m, 5, true, quant::ScaleRounding::published}};
+    model::LoadReport report;
+    model_ = model::build_model(checkpoint_, config_, context_, baseline_.get(), &report);
+    residency_.errors = report.errors;
+    residency_.canary = measure_canary(context_, *model_, *baseline_);
+  }
+
+  void run(int steps = 2) {
+    const auto state = model::make_state(*model_, 32);
+    const std::vector<int32_t> tokens = {5, 6, 7, 8};
+    for (int i = 0; i < steps; ++i) {
+      const model::Chunk chunk{state.get(), tokens};
+      const model::Matrix hidden = model::forward(context_, *model_, {&chunk, 1});
+      model::logits(context_, *model_, hidden.data(), 1);
+    }
+  }
+
+  record::RunRecord certify(const std::function<void()>& during) {
+    const Witness witness(*model_);
+    during();
+    record::RunRecord record;
+    witness.finish(*model_, config_, residency_, record);
+    return record;
+  }
+
+  model::Linear* in_scope() {
+    for (model::Linear* linear : model::linears(*model_)) {
+      if (linear->quantized) return linear;
+    }
+    return nullptr;
+  }
+
+  std::shared_ptr<const model::Checkpoint> checkpoint_;
+  device::Context context_;
+  device::KernelCalls calls_;
+  quant::QuantConfig config_;
+  std::shared_ptr<model::Model> baseline_, model_;
+  Residency residency_;
+};
+
+TEST_F(Certificate, HoldsForAnHonestRun) {
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_EQ(certificate_problem(record), "");
+}
+
+TEST_F(Certificate, HoldsForTheUnquantizedBaseline) {
+  model_ = baseline_;
+  config_ = {};
+  residency_ = {};
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_EQ(certificate_problem(record), "");
+}
+
+TEST_F(Certificate, BreaksWhenAPackedByteChanges) {
+  const record::RunRecord record = certify([&] {
+    run();
+    const auto& codes = in_scope()->weight->codes;
+    const_cast<std::byte*>(codes.data())[7] ^= std::byte{1};
+  });
+  EXPECT_NE(certificate_problem(record).find("changed after quantization"), std::string::npos);
+}
+
+TEST_F(Certificate, BreaksWhenTheKernelIsBypassed) {
+  // The linear in scope computes from another matrix, the baseline's, behind the config's back.
+  const record::RunRecord record = certify([&] {
+    run(1);
+    model::Linear* linear = in_scope();
+    const auto packed = linear->weight;
+    for (const model::Linear* other : model::linears(*baseline_)) {
+      if (other->name == linear->name) linear->weight = other->weight;
+    }
+    run(1);
+    linear->weight = packed;
+  });
+  EXPECT_NE(certificate_problem(record).find("calls of kernels"), std::string::npos);
+}
+
+TEST_F(Certificate, BreaksWhenAFullPrecisionTensorIsLeftInScope) {
+  model::Linear* linear = in_scope();
+  for (const model::Linear* other : model::linears(*baseline_)) {
+    if (other->name == linear->name) linear->weight = other->weight;
+  }
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("the config promises int4 g128 e5m5"),
+            std::string::npos)
+      << certificate_problem(record);
+}
+
+TEST_F(Certificate, BreaksWhenTheErrorIsImplausiblySmall) {
+  residency_.errors.front().relative_mse = 1e-12;
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("outside the band"), std::string::npos);
+}
+
+TEST_F(Certificate, BreaksWhenNothingChangedInEffect) {
+  residency_.canary = 0;
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("nothing was quantized"), std::string::npos);
+}
+
+TEST_F(Certificate, BreaksWhenTheRecordIsEditedLater) {
+  record::RunRecord record = certify([&] { run(); });
+  auto& hashes =
+      std::get<std::vector<std::string>>(record.datasets["certificate/hash_packed"].values);
+  hashes.back() = std::string(64, '0');
+  EXPECT_NE(certificate_problem(record).find("changed after it was written"), std::string::npos);
+  EXPECT_NE(certificate_problem(record::RunRecord{}), "");
+}
+
+}  // namespace
+}  // namespace qsweep::eval
