@@ -13,7 +13,9 @@ using quant::LinearRole;
 constexpr int64_t fp32_bytes = 4;
 constexpr int64_t logit_rows = 64;  // rows of logits held at once: two models' blocks of 32
 
-int64_t checkpoint_bytes(const ModelConfig& shape) { return shape.dtype == "float32" ? 4 : 2; }
+int64_t checkpoint_bytes(const ModelConfig& shape) {
+  return shape.dtype == "float32" ? 4 : 2;
+}
 
 // Elements of all linears of all blocks.
 double block_elements(const ModelConfig& shape) {
@@ -29,7 +31,8 @@ double head_elements(const ModelConfig& shape) {
 }
 
 // Bytes of one linear in the layers that share the same format.
-uint64_t linear_bytes(const ModelConfig& shape, const quant::QuantConfig& config, const LinearShape& linear) {
+uint64_t linear_bytes(const ModelConfig& shape, const quant::QuantConfig& config,
+                      const LinearShape& linear) {
   const auto bytes_in = [&](int64_t layer) -> uint64_t {
     const auto spec = quant::weight_format(config, linear.role, layer, shape.layers);
     if (spec) return quant::packed_size(*spec, linear.rows, linear.cols).total();
@@ -41,8 +44,8 @@ uint64_t linear_bytes(const ModelConfig& shape, const quant::QuantConfig& config
   return sum;
 }
 
-// Operations that mix positions at context length n, for one token: scores and values of attention; state update
-// and read-out of a state-space layer.
+// Operations that mix positions at context length n, for one token: scores and values of attention;
+// state update and read-out of a state-space layer.
 double mixing_flops(const ModelConfig& shape, double context) {
   const auto layers = static_cast<double>(shape.layers);
   if (shape.is_ssm()) {
@@ -67,15 +70,18 @@ double seconds_of(double bytes, double flops, const Rates& rates) {
 // A forward pass over n tokens from an empty state; `logits` rows go through the head.
 double forward_seconds(const ModelConfig& shape, const WeightCost& weights, double n, double logits,
                        const Rates& rates) {
-  const double flops = n * (2 * block_elements(shape) + mixing_flops(shape, n / 2)) + 2 * logits * head_elements(shape);
+  const double flops = n * (2 * block_elements(shape) + mixing_flops(shape, n / 2)) +
+                       2 * logits * head_elements(shape);
   return seconds_of(static_cast<double>(weights.read) + state_bytes(shape, n), flops, rates);
 }
 
 double profile_seconds(const eval::ProfileParams& params, const CostInput& input) {
   const ModelConfig& shape = *input.shape;
-  const auto prompt = static_cast<double>(params.prompt), output = static_cast<double>(params.output);
+  const auto prompt = static_cast<double>(params.prompt),
+             output = static_cast<double>(params.output);
   const double context = prompt + output / 2;  // the mean over the steps
-  const double step_flops = 2 * (block_elements(shape) + head_elements(shape)) + mixing_flops(shape, context);
+  const double step_flops =
+      2 * (block_elements(shape) + head_elements(shape)) + mixing_flops(shape, context);
   const double step_bytes = static_cast<double>(input.config.read) + state_bytes(shape, context);
   const double round = forward_seconds(shape, input.config, prompt, 1, input.rates) +
                        (output - 1) * seconds_of(step_bytes, step_flops, input.rates);
@@ -85,12 +91,15 @@ double profile_seconds(const eval::ProfileParams& params, const CostInput& input
 double perplexity_seconds(const eval::PerplexityParams& params, const CostInput& input) {
   auto tokens = static_cast<double>(input.text_tokens);
   if (params.max_tokens > 0) tokens = std::min(tokens, static_cast<double>(params.max_tokens));
-  const auto window = static_cast<double>(params.window), stride = static_cast<double>(params.stride);
+  const auto window = static_cast<double>(params.window),
+             stride = static_cast<double>(params.stride);
   const double windows = std::max(1.0, 1 + std::max(0.0, tokens - window) / stride);
   const double scored = tokens / windows;
-  double one = forward_seconds(*input.shape, input.config, std::min(window, tokens), scored, input.rates);
+  double one =
+      forward_seconds(*input.shape, input.config, std::min(window, tokens), scored, input.rates);
   if (params.reference) {
-    one += forward_seconds(*input.shape, input.baseline, std::min(window, tokens), scored, input.rates);
+    one += forward_seconds(*input.shape, input.baseline, std::min(window, tokens), scored,
+                           input.rates);
   }
   return windows * one;
 }
@@ -110,12 +119,15 @@ std::vector<LinearShape> block_linears(const ModelConfig& shape) {
             {LinearRole::gate_up, 2 * ffn, hidden},
             {LinearRole::down, hidden, ffn}};
   }
-  return {{LinearRole::q, q, hidden},    {LinearRole::k, kv, hidden},    {LinearRole::v, kv, hidden},
-          {LinearRole::o, hidden, q},    {LinearRole::gate, ffn, hidden}, {LinearRole::up, ffn, hidden},
+  return {{LinearRole::q, q, hidden},      {LinearRole::k, kv, hidden},
+          {LinearRole::v, kv, hidden},     {LinearRole::o, hidden, q},
+          {LinearRole::gate, ffn, hidden}, {LinearRole::up, ffn, hidden},
           {LinearRole::down, hidden, ffn}};
 }
 
-LinearShape head_linear(const ModelConfig& shape) { return {LinearRole::lm_head, shape.vocab, shape.hidden}; }
+LinearShape head_linear(const ModelConfig& shape) {
+  return {LinearRole::lm_head, shape.vocab, shape.hidden};
+}
 
 WeightCost weight_cost(const ModelConfig& shape, const quant::QuantConfig& config) {
   const auto width = static_cast<uint64_t>(checkpoint_bytes(shape));
@@ -127,7 +139,8 @@ WeightCost weight_cost(const ModelConfig& shape, const quant::QuantConfig& confi
   }
   const LinearShape head = head_linear(shape);
   const auto spec = quant::weight_format(config, LinearRole::lm_head, -1, shape.layers);
-  const uint64_t head_bytes = spec ? quant::packed_size(*spec, head.rows, head.cols).total() : table;
+  const uint64_t head_bytes =
+      spec ? quant::packed_size(*spec, head.rows, head.cols).total() : table;
   // Norms, biases, convolutions: whatever the parameter count holds beyond linears and tables.
   const uint64_t tables = shape.tied_embeddings ? table : 2 * table;
   const uint64_t all = static_cast<uint64_t>(shape.parameters()) * width;
@@ -139,13 +152,15 @@ WeightCost weight_cost(const ModelConfig& shape, const quant::QuantConfig& confi
 std::string linears_problem(const ModelConfig& shape, const quant::QuantConfig& config) {
   const auto problem_of = [&](const LinearShape& linear, int64_t layer) -> std::string {
     const auto spec = quant::weight_format(config, linear.role, layer, shape.layers);
-    std::string problem = spec ? quant::shape_problem(*spec, linear.rows, linear.cols) : std::string();
+    std::string problem =
+        spec ? quant::shape_problem(*spec, linear.rows, linear.cols) : std::string();
     if (problem.empty()) return problem;
     return std::string(name_of(linear.role)) + " [" + std::to_string(linear.rows) + ", " +
            std::to_string(linear.cols) + "]: " + problem;
   };
   for (const LinearShape& linear : block_linears(shape)) {
-    const int64_t layers = config.layers.empty() ? std::min<int64_t>(1, shape.layers) : shape.layers;
+    const int64_t layers =
+        config.layers.empty() ? std::min<int64_t>(1, shape.layers) : shape.layers;
     for (int64_t layer = 0; layer < layers; ++layer) {
       std::string problem = problem_of(linear, layer);
       if (!problem.empty()) return problem;
@@ -155,11 +170,14 @@ std::string linears_problem(const ModelConfig& shape, const quant::QuantConfig& 
 }
 
 int64_t context_of(const eval::Cell& cell) {
-  if (const auto* profile = std::get_if<eval::ProfileParams>(&cell.params)) return profile->prompt + profile->output;
-  if (const auto* perplexity = std::get_if<eval::PerplexityParams>(&cell.params)) return perplexity->window;
+  if (const auto* profile = std::get_if<eval::ProfileParams>(&cell.params))
+    return profile->prompt + profile->output;
+  if (const auto* perplexity = std::get_if<eval::PerplexityParams>(&cell.params))
+    return perplexity->window;
   if (const auto* later = std::get_if<eval::LaterParams>(&cell.params)) {
     const auto params = nlohmann::json::parse(later->json);
-    return params.value("prompt", int64_t{0}) + params.value("output", int64_t{0}) + params.value("length", int64_t{0});
+    return params.value("prompt", int64_t{0}) + params.value("output", int64_t{0}) +
+           params.value("length", int64_t{0});
   }
   return 0;
 }
@@ -170,7 +188,8 @@ double predict_seconds(const eval::Cell& cell, const CostInput& input) {
   }
   if (input.shape == nullptr) return 0;
   double seconds = input.rates.overhead_s;
-  if (const auto* profile = std::get_if<eval::ProfileParams>(&cell.params)) seconds += profile_seconds(*profile, input);
+  if (const auto* profile = std::get_if<eval::ProfileParams>(&cell.params))
+    seconds += profile_seconds(*profile, input);
   if (const auto* perplexity = std::get_if<eval::PerplexityParams>(&cell.params)) {
     seconds += perplexity_seconds(*perplexity, input);
   }
@@ -182,12 +201,17 @@ uint64_t working_bytes(const ModelConfig& shape, const eval::Cell& cell) {
   if (context == 0) return 0;
   const auto* profile = std::get_if<eval::ProfileParams>(&cell.params);
   const int64_t rows = profile != nullptr ? profile->prompt : context;
-  // Of the rows in flight: the residual stream, a norm's output, the projections of the widest half of a block.
-  const int64_t attention = (shape.heads + 2 * shape.kv_heads) * shape.head_dim + shape.heads * shape.head_dim;
+  // Of the rows in flight: the residual stream, a norm's output, the projections of the widest half
+  // of a block.
+  const int64_t attention =
+      (shape.heads + 2 * shape.kv_heads) * shape.head_dim + shape.heads * shape.head_dim;
   const int64_t widest = std::max({attention, 3 * shape.ffn, 4 * shape.inner});
-  const double workspace = static_cast<double>(rows) * static_cast<double>(2 * shape.hidden + widest) * fp32_bytes;
-  const double logits = static_cast<double>(logit_rows) * static_cast<double>(shape.vocab) * fp32_bytes;
-  return static_cast<uint64_t>(state_bytes(shape, static_cast<double>(context)) + workspace + logits);
+  const double workspace =
+      static_cast<double>(rows) * static_cast<double>(2 * shape.hidden + widest) * fp32_bytes;
+  const double logits =
+      static_cast<double>(logit_rows) * static_cast<double>(shape.vocab) * fp32_bytes;
+  return static_cast<uint64_t>(state_bytes(shape, static_cast<double>(context)) + workspace +
+                               logits);
 }
 
 }  // namespace qsweep::sweep

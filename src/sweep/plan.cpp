@@ -22,7 +22,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t max_runs = 1000000;
-// Size of a text that is not here: WikiText-2's test set in tokens, rounded; and UTF-8 bytes a token of English.
+// Size of a text that is not here: WikiText-2's test set in tokens, rounded; and UTF-8 bytes a
+// token of English.
 constexpr int64_t usual_tokens = 300000;
 constexpr double bytes_per_token = 4;
 
@@ -84,8 +85,9 @@ bool needs_calibration(const quant::QuantConfig& config) {
 }
 
 size_t index_of(const Study& study, const std::string& name) {
-  const auto found = std::find_if(study.configs.begin(), study.configs.end(),
-                                  [&](const quant::QuantConfig& config) { return config.name == name; });
+  const auto found =
+      std::find_if(study.configs.begin(), study.configs.end(),
+                   [&](const quant::QuantConfig& config) { return config.name == name; });
   expect(found != study.configs.end(), "the baseline is one of the study's configs");
   return static_cast<size_t>(found - study.configs.begin());
 }
@@ -97,7 +99,8 @@ class Planner {
     plan_.study = study;
     plan_.rates = options.rates;
     for (const Workload& workload : study.workloads) {
-      const int64_t repeats = options.repeats > 0 ? options.repeats : workload.repeats.value_or(study.repeats.max);
+      const int64_t repeats =
+          options.repeats > 0 ? options.repeats : workload.repeats.value_or(study.repeats.max);
       for (const eval::Cell& cell : workload.cells) {
         plan_.cells.push_back(cell);
         repeats_.push_back(repeats);
@@ -119,7 +122,8 @@ class Planner {
  private:
   static void refuse_count(int64_t count, const std::string& what) {
     if (count <= max_runs) return;
-    throw_invalid("the study has too many " + what, std::to_string(count) + " > " + std::to_string(max_runs),
+    throw_invalid("the study has too many " + what,
+                  std::to_string(count) + " > " + std::to_string(max_runs),
                   "lower repeats, or split it");
   }
   size_t at(size_t config, size_t cell) const { return config * plan_.cells.size() + cell; }
@@ -139,7 +143,8 @@ class Planner {
       const bool by_config = matches(config(c).name);
       for (size_t k = 0; k < plan_.cells.size(); ++k) {
         const std::string& workload = plan_.cells[k].workload;
-        named_[at(c, k)] = by_config || matches(workload) || matches(config(c).name + "/" + workload);
+        named_[at(c, k)] =
+            by_config || matches(workload) || matches(config(c).name + "/" + workload);
       }
     }
   }
@@ -154,7 +159,8 @@ class Planner {
     for (size_t c = 0; c < plan_.study.configs.size(); ++c) {
       if (!config_name.empty() && config(c).name != config_name) continue;
       for (size_t k = 0; k < plan_.cells.size(); ++k) {
-        if (named_[at(c, k)] && (workload.empty() || plan_.cells[k].workload == workload)) return true;
+        if (named_[at(c, k)] && (workload.empty() || plan_.cells[k].workload == workload))
+          return true;
       }
     }
     return false;
@@ -170,9 +176,11 @@ class Planner {
       const eval::Cell& cell = plan_.cells[k];
       std::string reason;
       if (!eval::available(cell.kind)) {
-        reason = "not available yet: the " + std::string(name_of(cell.kind)) + " workload has no engine in this build";
+        reason = "not available yet: the " + std::string(name_of(cell.kind)) +
+                 " workload has no engine in this build";
       } else if (plan_.shape_known && plan_.shape.is_ssm() && needs_model(k)) {
-        reason = "not available yet: the engine of the " + std::string(name_of(plan_.shape.family)) + " family";
+        reason = "not available yet: the engine of the " +
+                 std::string(name_of(plan_.shape.family)) + " family";
       }
       if (!reason.empty()) {
         close_cell(k);
@@ -183,7 +191,8 @@ class Planner {
       if (!plan_.shape_known || !needs_model(k) || context <= plan_.shape.max_positions) continue;
       close_cell(k);
       refuse("", cell.workload, cell.lengths,
-             std::to_string(context) + " positions, but the model has " + std::to_string(plan_.shape.max_positions));
+             std::to_string(context) + " positions, but the model has " +
+                 std::to_string(plan_.shape.max_positions));
     }
   }
 
@@ -193,7 +202,8 @@ class Planner {
     return problem;
   }
 
-  // A config that cannot run is refused wherever a model is needed; the others need the baseline beside them.
+  // A config that cannot run is refused wherever a model is needed; the others need the baseline
+  // beside them.
   void refuse_configs() {
     bool all_need = true, any_needs = false;
     for (size_t k = 0; k < plan_.cells.size(); ++k) {
@@ -203,7 +213,8 @@ class Planner {
     if (!any_needs) return;
     std::string baseline_problem = problem_of(config(index_of(plan_.study, plan_.study.baseline)));
     if (!baseline_problem.empty()) {
-      baseline_problem = "the baseline " + plan_.study.baseline + " cannot run: " + baseline_problem;
+      baseline_problem =
+          "the baseline " + plan_.study.baseline + " cannot run: " + baseline_problem;
     }
     for (size_t c = 0; c < plan_.study.configs.size(); ++c) {
       std::string problem = problem_of(config(c));
@@ -225,7 +236,8 @@ class Planner {
     if (plan_.shape_known) {
       for (size_t c = 0; c < weights.size(); ++c) {
         // A refused config's formats may not fit the shapes at all.
-        if (linears_problem(plan_.shape, config(c)).empty()) weights[c] = weight_cost(plan_.shape, config(c));
+        if (linears_problem(plan_.shape, config(c)).empty())
+          weights[c] = weight_cost(plan_.shape, config(c));
       }
     }
     CostInput input;
@@ -246,22 +258,26 @@ class Planner {
     }
   }
 
-  // Everything that decides a run's result, as JSON with sorted keys; the repeat is filled in per run.
-  std::string content(const std::string& config_json, size_t c, size_t k, const std::string& baseline_json,
-                      const std::string& cell_json) {
+  // Everything that decides a run's result, as JSON with sorted keys; the repeat is filled in per
+  // run.
+  std::string content(const std::string& config_json, size_t c, size_t k,
+                      const std::string& baseline_json, const std::string& cell_json) {
     const Study& study = plan_.study;
     const auto* perplexity = std::get_if<eval::PerplexityParams>(&plan_.cells[k].params);
-    std::string text = "{\"baseline\":" + (perplexity != nullptr && perplexity->reference ? baseline_json : "null");
+    std::string text = "{\"baseline\":" +
+                       (perplexity != nullptr && perplexity->reference ? baseline_json : "null");
     json calibration;
     if (study.calibration && needs_calibration(config(c))) {
       calibration = {{"data", study.calibration->data},
                      {"samples", study.calibration->samples},
                      {"length", study.calibration->length}};
     }
-    text += ",\"calibration\":" + calibration.dump() + ",\"cell\":" + cell_json + ",\"config\":" + config_json;
+    text += ",\"calibration\":" + calibration.dump() + ",\"cell\":" + cell_json +
+            ",\"config\":" + config_json;
     text += ",\"config_name\":" + json(config(c).name).dump();
     text += ",\"data_sha256\":" + json(texts_.of(plan_.cells[k]).sha256).dump();
-    text += ",\"model\":" + json(plan_.model_fingerprint.empty() ? study.model : plan_.model_fingerprint).dump();
+    text += ",\"model\":" +
+            json(plan_.model_fingerprint.empty() ? study.model : plan_.model_fingerprint).dump();
     text += ",\"schema_version\":" + std::to_string(record::schema::version);
     return text + ",\"seed\":" + std::to_string(study.seed) + ",\"repeat\":";
   }
@@ -277,7 +293,8 @@ class Planner {
   void add_runs() {
     count_runs();
     std::vector<std::string> config_json, cell_json;
-    for (const quant::QuantConfig& one : plan_.study.configs) config_json.push_back(quant::to_json(one).dump());
+    for (const quant::QuantConfig& one : plan_.study.configs)
+      config_json.push_back(quant::to_json(one).dump());
     for (const eval::Cell& cell : plan_.cells) cell_json.push_back(eval::to_json(cell).dump());
     const std::string& baseline_json = config_json[index_of(plan_.study, plan_.study.baseline)];
     std::vector<std::string> contents(open_.size()), folders(open_.size());
@@ -296,7 +313,8 @@ class Planner {
       }
     }
     if (plan_.runs.empty() && !options_.only.empty()) {
-      throw_invalid("--only keeps no run", "no run id, config, workload, config/workload or path matches",
+      throw_invalid("--only keeps no run",
+                    "no run id, config, workload, config/workload or path matches",
                     "look at the names in --plan");
     }
   }
@@ -309,7 +327,8 @@ class Planner {
     return "results/" + config(c).name + "/" + cell.workload + "/" + cell.lengths + "/r";
   }
 
-  void add_run(size_t c, size_t k, int64_t repeat, const std::string& content, const std::string& folder) {
+  void add_run(size_t c, size_t k, int64_t repeat, const std::string& content,
+               const std::string& folder) {
     Run run;
     const std::string number = std::to_string(repeat);
     run.id = sha256_hex(std::string_view(content + number + "}")).substr(0, 16);
@@ -318,7 +337,8 @@ class Planner {
     run.repeat = repeat;
     run.cost = seconds_[at(c, k)];
     run.path = folder + number + ".h5";
-    if (named_[at(c, k)] || matches(run.id) || matches(run.path)) plan_.runs.push_back(std::move(run));
+    if (named_[at(c, k)] || matches(run.id) || matches(run.path))
+      plan_.runs.push_back(std::move(run));
   }
 
   const PlanOptions& options_;

@@ -1,4 +1,5 @@
-// manifests/plan.json: written from a plan, read back as what it is then: a file that anybody may have edited.
+// manifests/plan.json: written from a plan, read back as what it is then: a file that anybody may
+// have edited.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -38,7 +39,8 @@ class Fields {
     if (!object.is_object()) fail("should be an object");
   }
   [[noreturn]] void fail(const std::string& problem) const {
-    throw_invalid(file_ + ": " + where_ + " " + problem, "the manifest is damaged or of another version",
+    throw_invalid(file_ + ": " + where_ + " " + problem,
+                  "the manifest is damaged or of another version",
                   "plan the study into a new run folder");
   }
   const json& at(const char* key) const {
@@ -55,11 +57,14 @@ class Fields {
   }
   std::string name(const char* key) const {
     const std::string value = text(key);
-    if (!is_safe_name(value)) fail(std::string("has a key '") + key + "' that cannot name a folder");
+    if (!is_safe_name(value))
+      fail(std::string("has a key '") + key + "' that cannot name a folder");
     return value;
   }
   // A name, or empty for "all".
-  std::string name_or_all(const char* key) const { return text(key).empty() ? std::string() : name(key); }
+  std::string name_or_all(const char* key) const {
+    return text(key).empty() ? std::string() : name(key);
+  }
   double real(const char* key) const {
     const json& value = at(key);
     if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() < 0) {
@@ -69,19 +74,23 @@ class Fields {
   }
   int64_t integer(const char* key, int64_t max) const {
     const json& value = at(key);
-    const bool whole = value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+    const bool whole = value.is_number_integer() &&
+                       (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
     if (!whole || value.get<int64_t>() < 0 || value.get<int64_t>() > max) {
-      fail(std::string("has a key '") + key + "' that is no whole number from 0 to " + std::to_string(max));
+      fail(std::string("has a key '") + key + "' that is no whole number from 0 to " +
+           std::to_string(max));
     }
     return value.get<int64_t>();
   }
   bool flag(const char* key) const {
-    if (!at(key).is_boolean()) fail(std::string("has a key '") + key + "' that is not true or false");
+    if (!at(key).is_boolean())
+      fail(std::string("has a key '") + key + "' that is not true or false");
     return at(key).get<bool>();
   }
   const json& list(const char* key) const {
     const json& value = at(key);
-    if (!value.is_array() || value.size() > max_entries) fail(std::string("has a key '") + key + "' that is no list in bounds");
+    if (!value.is_array() || value.size() > max_entries)
+      fail(std::string("has a key '") + key + "' that is no list in bounds");
     return value;
   }
   Fields item(const char* key, size_t i) const {
@@ -99,7 +108,8 @@ Claim read_claim(const Fields& fields) {
   const auto kind = parse_name<ClaimKind>(fields.text("kind"));
   if (!kind) fields.fail("has an unknown kind");
   claim.kind = *kind;
-  for (const json& config : fields.list("configs")) claim.configs.push_back(fields.as_text(config, "configs"));
+  for (const json& config : fields.list("configs"))
+    claim.configs.push_back(fields.as_text(config, "configs"));
   if (claim.configs.size() < 2) fields.fail("compares less than two configs");
   claim.metric = fields.text("metric");
   claim.within = fields.real("within");
@@ -129,9 +139,10 @@ PlanManifest::Entry read_run(const Fields& fields, const std::set<std::string>& 
   run.cost = fields.real("cost");
   run.path = fields.text("path");
   // The path follows from the names, so no other can stand here and none leaves the folder.
-  const std::string expected = "results/" + run.config + "/" + run.workload + "/" + run.lengths + "/r" +
-                               std::to_string(run.repeat) + ".h5";
-  if (run.path != expected) fields.fail("has the path '" + run.path.substr(0, 200) + "', expected " + expected);
+  const std::string expected = "results/" + run.config + "/" + run.workload + "/" + run.lengths +
+                               "/r" + std::to_string(run.repeat) + ".h5";
+  if (run.path != expected)
+    fields.fail("has the path '" + run.path.substr(0, 200) + "', expected " + expected);
   return run;
 }
 
@@ -144,7 +155,8 @@ void read_configs(const Fields& root, PlanManifest& manifest) {
   const std::set<std::string> names(manifest.configs.begin(), manifest.configs.end());
   if (names.size() != manifest.configs.size()) root.fail("names a config twice");
   for (const std::string& original : manifest.duplicate_of) {
-    if (!original.empty() && !names.contains(original)) root.fail("duplicates the unknown config " + original);
+    if (!original.empty() && !names.contains(original))
+      root.fail("duplicates the unknown config " + original);
   }
   manifest.baseline = root.name("baseline");
   if (!names.contains(manifest.baseline)) root.fail("has a baseline that is none of its configs");
@@ -155,7 +167,8 @@ json parse_manifest(const std::filesystem::path& file) {
   try {
     return json::parse(text);
   } catch (const json::exception& error) {
-    throw_invalid(file.string() + ": not JSON", error.what(), "plan the study into a new run folder");
+    throw_invalid(file.string() + ": not JSON", error.what(),
+                  "plan the study into a new run folder");
   }
 }
 
@@ -165,15 +178,18 @@ std::string claims_hash(const std::vector<Claim>& claims) {
   std::vector<json> list;
   for (const Claim& claim : claims) list.push_back(claim_json(claim));
   // By name, so that reordering the file is no new registration.
-  std::sort(list.begin(), list.end(), [](const json& a, const json& b) { return a.at("name") < b.at("name"); });
+  std::sort(list.begin(), list.end(),
+            [](const json& a, const json& b) { return a.at("name") < b.at("name"); });
   return sha256_hex(std::string_view(json(list).dump()));
 }
 
 json plan_to_json(const Plan& plan) {
-  json configs = json::array(), cells = json::array(), runs = json::array(), refusals = json::array(),
-       claims = json::array();
+  json configs = json::array(), cells = json::array(), runs = json::array(),
+       refusals = json::array(), claims = json::array();
   for (const quant::QuantConfig& config : plan.study.configs) {
-    configs.push_back({{"name", config.name}, {"duplicate_of", config.duplicate_of}, {"config", quant::to_json(config)}});
+    configs.push_back({{"name", config.name},
+                       {"duplicate_of", config.duplicate_of},
+                       {"config", quant::to_json(config)}});
   }
   for (const eval::Cell& cell : plan.cells) cells.push_back(eval::to_json(cell));
   for (const Run& run : plan.runs) {
@@ -224,14 +240,16 @@ PlanManifest read_plan_manifest(const std::filesystem::path& plan_json) {
   std::set<std::string> ids;
   for (size_t i = 0; i < root.list("runs").size(); ++i) {
     manifest.runs.push_back(read_run(root.item("runs", i), configs));
-    if (!ids.insert(manifest.runs.back().id).second) root.item("runs", i).fail("has the id of another run");
+    if (!ids.insert(manifest.runs.back().id).second)
+      root.item("runs", i).fail("has the id of another run");
   }
   for (size_t i = 0; i < root.list("refusals").size(); ++i) {
     const Fields fields = root.item("refusals", i);
     manifest.refusals.push_back({fields.name_or_all("config"), fields.name_or_all("workload"),
                                  fields.name_or_all("lengths"), fields.text("reason")});
   }
-  for (size_t i = 0; i < root.list("claims").size(); ++i) manifest.claims.push_back(read_claim(root.item("claims", i)));
+  for (size_t i = 0; i < root.list("claims").size(); ++i)
+    manifest.claims.push_back(read_claim(root.item("claims", i)));
   manifest.claims_hash = root.text("claims_hash");
   return manifest;
 }

@@ -1,5 +1,5 @@
-// The text of --plan: a summary first, then configs, cells, claims, refusals and shares; long tables are cut and
-// the rest is summed up.
+// The text of --plan: a summary first, then configs, cells, claims, refusals and shares; long
+// tables are cut and the rest is summed up.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +16,8 @@ namespace {
 
 constexpr size_t max_rows = 60;
 constexpr size_t max_ranks_shown = 16;
-// Making a config resident reads the checkpoint once and quantizes it, which costs about as much again.
+// Making a config resident reads the checkpoint once and quantizes it, which costs about as much
+// again.
 constexpr double load_passes = 2;
 
 std::string human_seconds(double seconds) {
@@ -29,7 +30,8 @@ std::string human_seconds(double seconds) {
 
 std::string human_hours(double seconds) {
   const double hours = seconds / 3600;
-  return hours < 1 ? fmt::format("{:.3f}", hours) : fmt::format("{:.{}f}", hours, hours < 100 ? 1 : 0);
+  return hours < 1 ? fmt::format("{:.3f}", hours)
+                   : fmt::format("{:.{}f}", hours, hours < 100 ? 1 : 0);
 }
 
 std::string human_bytes(uint64_t bytes) {
@@ -63,7 +65,8 @@ class Table {
       std::string line;
       for (size_t i = 0; i < row.size(); ++i) {
         line += "  ";
-        line += align_[i] == 'r' ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
+        line += align_[i] == 'r' ? fmt::format("{:>{}}", row[i], widths[i])
+                                 : fmt::format("{:<{}}", row[i], widths[i]);
       }
       out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
@@ -97,42 +100,52 @@ std::string join(const std::vector<std::string>& parts, const std::string& betwe
 }
 
 std::string kv_text(const quant::KvCodec& kv) {
-  std::string text = "kv " + std::string(kv.id == quant::KvId::none ? "as computed" : name_of(kv.id));
+  std::string text =
+      "kv " + std::string(kv.id == quant::KvId::none ? "as computed" : name_of(kv.id));
   if (kv.id != quant::KvId::none) text.append("/").append(name_of(kv.axis));
   if (kv.keep < 1) text += " keep " + grammar::percent_text(kv.keep) + " by " + kv.keep_by;
   return text;
 }
 
-bool is_set(const quant::KvCodec& kv) { return kv.id != quant::KvId::none || kv.keep < 1; }
+bool is_set(const quant::KvCodec& kv) {
+  return kv.id != quant::KvId::none || kv.keep < 1;
+}
 
 // "mlp: int4 g128 e5m5, gptq, activations int8/token"
 std::string config_text(const quant::QuantConfig& config) {
-  if (!config.duplicate_of.empty()) return "the same as " + config.duplicate_of + ", for the noise floor";
+  if (!config.duplicate_of.empty())
+    return "the same as " + config.duplicate_of + ", for the noise floor";
   std::vector<std::string> parts, scopes;
   for (const quant::Scope scope : config.scope) scopes.emplace_back(name_of(scope));
   const std::string where = scopes.empty() ? "" : join(scopes, "+") + ": ";
   if (config.weights) parts.push_back(quant::to_string(*config.weights));
   if (config.method.id != quant::MethodId::rtn) parts.emplace_back(name_of(config.method.id));
-  for (const quant::Transform& transform : config.transforms) parts.emplace_back(name_of(transform.id));
+  for (const quant::Transform& transform : config.transforms)
+    parts.emplace_back(name_of(transform.id));
   if (config.activations.id != quant::ActivationId::none) {
-    parts.push_back(fmt::format("activations {}/{}", name_of(config.activations.id), name_of(config.activations.scale)));
+    parts.push_back(fmt::format("activations {}/{}", name_of(config.activations.id),
+                                name_of(config.activations.scale)));
   }
   if (is_set(config.kv)) parts.push_back(kv_text(config.kv));
   for (const quant::LayerOverride& change : config.layers) {
-    if (change.weights) parts.push_back("layers " + change.key + ": " + quant::to_string(*change.weights));
+    if (change.weights)
+      parts.push_back("layers " + change.key + ": " + quant::to_string(*change.weights));
     if (change.kv) parts.push_back("layers " + change.key + ": " + kv_text(*change.kv));
   }
   if (config.sharer) {
-    parts.push_back("sharer " + config.sharer->model + (is_set(config.sharer->kv) ? ", " + kv_text(config.sharer->kv) : ""));
+    parts.push_back("sharer " + config.sharer->model +
+                    (is_set(config.sharer->kv) ? ", " + kv_text(config.sharer->kv) : ""));
   }
   return parts.empty() ? "as the checkpoint has it" : where + join(parts, ", ");
 }
 
 std::string model_text(const Plan& plan) {
   if (plan.study.model == "none") return "no model (synthetic workloads only)";
-  if (!plan.shape_known) return plan.study.model + " (not here, shape unknown: costs and memory are not predicted)";
-  std::string text = fmt::format("{}: {}, {} layers, {} parameters", plan.study.model, name_of(plan.shape.family),
-                                 plan.shape.layers, human_count(static_cast<double>(plan.shape.parameters())));
+  if (!plan.shape_known)
+    return plan.study.model + " (not here, shape unknown: costs and memory are not predicted)";
+  std::string text =
+      fmt::format("{}: {}, {} layers, {} parameters", plan.study.model, name_of(plan.shape.family),
+                  plan.shape.layers, human_count(static_cast<double>(plan.shape.parameters())));
   if (plan.model_fingerprint.empty()) return text + "; published shape, the files are not here";
   return text + "; fingerprint " + plan.model_fingerprint.substr(0, 12);
 }
@@ -154,27 +167,33 @@ double load_seconds(const Plan& plan) {
 std::string repeats_text(const Plan& plan) {
   const Repeats& repeats = plan.study.repeats;
   if (repeats.until_metric.empty()) return "";
-  return fmt::format("  repeats {} to {} until the 95 % interval of {} is within {}; planned at the upper bound\n",
-                     repeats.min, repeats.max, repeats.until_metric, grammar::percent_text(repeats.until_ci95));
+  return fmt::format(
+      "  repeats {} to {} until the 95 % interval of {} is within {}; planned at the upper bound\n",
+      repeats.min, repeats.max, repeats.until_metric, grammar::percent_text(repeats.until_ci95));
 }
 
-std::string summary_text(const Plan& plan, const Sum& total, const Simulation& simulation, int64_t ranks) {
+std::string summary_text(const Plan& plan, const Sum& total, const Simulation& simulation,
+                         int64_t ranks) {
   const size_t claims = plan.study.claims.size();
   std::string text = fmt::format("study {}\nmodel {}\n\n", plan.study.name, model_text(plan));
-  text += fmt::format("  {} of {} x {}, {}; {}\n", plural(total.runs, "run"), plural(plan.study.configs.size(), "config"),
-                      plural(plan.cells.size(), "cell"), plural(claims, "claim"),
-                      plan.refusals.empty() ? "nothing is refused" : plural(plan.refusals.size(), "refusal"));
+  text += fmt::format(
+      "  {} of {} x {}, {}; {}\n", plural(total.runs, "run"),
+      plural(plan.study.configs.size(), "config"), plural(plan.cells.size(), "cell"),
+      plural(claims, "claim"),
+      plan.refusals.empty() ? "nothing is refused" : plural(plan.refusals.size(), "refusal"));
   text += repeats_text(plan);
   if (total.runs == 0) return text + "  nothing to run\n";
-  text += fmt::format("  predicted {} of work: {} on {}, which is {} rank-hours, {:.0f} % of them busy\n",
-                      human_seconds(total.seconds), human_seconds(simulation.makespan),
-                      plural(static_cast<size_t>(ranks), "rank"),
-                      human_hours(simulation.makespan * static_cast<double>(ranks)), 100 * simulation.efficiency());
+  text += fmt::format(
+      "  predicted {} of work: {} on {}, which is {} rank-hours, {:.0f} % of them busy\n",
+      human_seconds(total.seconds), human_seconds(simulation.makespan),
+      plural(static_cast<size_t>(ranks), "rank"),
+      human_hours(simulation.makespan * static_cast<double>(ranks)), 100 * simulation.efficiency());
   if (plan.shape_known && plan.peak_bytes > 0) {
-    text += fmt::format("  assuming {:.3g} FLOP/s and {:.3g} byte/s a rank\n", plan.rates.flops_per_s,
-                        plan.rates.bytes_per_s);
-    text += fmt::format("  memory of a rank {} with one config resident (weights of the largest {})\n",
-                        human_bytes(plan.peak_bytes), human_bytes(plan.weight_bytes_max));
+    text += fmt::format("  assuming {:.3g} FLOP/s and {:.3g} byte/s a rank\n",
+                        plan.rates.flops_per_s, plan.rates.bytes_per_s);
+    text +=
+        fmt::format("  memory of a rank {} with one config resident (weights of the largest {})\n",
+                    human_bytes(plan.peak_bytes), human_bytes(plan.weight_bytes_max));
   }
   return text;
 }
@@ -192,11 +211,13 @@ std::string configs_text(const Plan& plan, const std::vector<Sum>& sums) {
     }
     const bool fits = plan.shape_known && linears_problem(plan.shape, config).empty();
     const std::string star = config.name == plan.study.baseline ? " (baseline)" : "";
-    const bool refused = std::any_of(plan.refusals.begin(), plan.refusals.end(),
-                                     [&](const Refusal& refusal) { return refusal.config == config.name; });
+    const bool refused =
+        std::any_of(plan.refusals.begin(), plan.refusals.end(),
+                    [&](const Refusal& refusal) { return refusal.config == config.name; });
     const std::string idle = refused ? "refused" : "-";
     table.add({config.name, fits ? human_bytes(weight_cost(plan.shape, config).resident) : "-",
-               std::to_string(sums[c].runs), sums[c].runs > 0 ? human_seconds(sums[c].seconds) : idle,
+               std::to_string(sums[c].runs),
+               sums[c].runs > 0 ? human_seconds(sums[c].seconds) : idle,
                config_text(config) + star});
   }
   std::string text = fmt::format("\n{}", table.text());
@@ -228,23 +249,29 @@ std::string cells_text(const Plan& plan, const std::vector<Sum>& sums) {
   if (shown == 0) return "";
   std::string text = fmt::format("\n{}", table.text());
   if (hidden > 0) {
-    text += fmt::format("  ... and {} more cells: {}, {}\n", hidden, plural(rest.runs, "run"), human_seconds(rest.seconds));
+    text += fmt::format("  ... and {} more cells: {}, {}\n", hidden, plural(rest.runs, "run"),
+                        human_seconds(rest.seconds));
   }
   return text;
 }
 
 std::string claim_text(const Claim& claim) {
-  const std::string margin = claim.within_relative ? grammar::percent_text(claim.within) : grammar::number_text(claim.within);
+  const std::string margin = claim.within_relative ? grammar::percent_text(claim.within)
+                                                   : grammar::number_text(claim.within);
   const std::string where = claim.lengths.empty() ? "" : " at " + claim.lengths;
   switch (claim.kind) {
     case ClaimKind::equivalent:
-      return fmt::format("{} of {} and {} equal within {}{}", claim.metric, claim.configs[0], claim.configs[1], margin, where);
+      return fmt::format("{} of {} and {} equal within {}{}", claim.metric, claim.configs[0],
+                         claim.configs[1], margin, where);
     case ClaimKind::ordered:
-      return fmt::format("{} {} along {}{}", claim.metric, claim.increasing ? "rises" : "falls", join(claim.configs, ", "), where);
+      return fmt::format("{} {} along {}{}", claim.metric, claim.increasing ? "rises" : "falls",
+                         join(claim.configs, ", "), where);
     case ClaimKind::not_worse:
-      return fmt::format("{} of {} no worse than {} by more than {}{}", claim.metric, claim.configs[0], claim.configs[1], margin, where);
+      return fmt::format("{} of {} no worse than {} by more than {}{}", claim.metric,
+                         claim.configs[0], claim.configs[1], margin, where);
     case ClaimKind::better:
-      return fmt::format("{} of {} better than {}{}", claim.metric, claim.configs[0], claim.configs[1], where);
+      return fmt::format("{} of {} better than {}{}", claim.metric, claim.configs[0],
+                         claim.configs[1], where);
   }
   return {};
 }
@@ -260,12 +287,15 @@ std::string claims_text(const Plan& plan) {
   for (size_t i = 0; i < std::min(max_rows, plan.study.claims.size()); ++i) {
     const Claim& claim = plan.study.claims[i];
     const std::string kind = claim.metric.substr(0, claim.metric.find('.'));
-    const bool testable = std::all_of(claim.configs.begin(), claim.configs.end(),
-                                      [&](const std::string& config) { return measured.contains({config, kind}); });
+    const bool testable =
+        std::all_of(claim.configs.begin(), claim.configs.end(), [&](const std::string& config) {
+          return measured.contains({config, kind});
+        });
     table.add({claim.name, claim_text(claim) + (testable ? "" : " (no runs to test it on)")});
   }
   std::string text = fmt::format("\n{}", table.text());
-  if (plan.study.claims.size() > max_rows) text += fmt::format("  ... and {} more\n", plan.study.claims.size() - max_rows);
+  if (plan.study.claims.size() > max_rows)
+    text += fmt::format("  ... and {} more\n", plan.study.claims.size() - max_rows);
   return text;
 }
 
@@ -288,9 +318,11 @@ std::string refusals_text(const Plan& plan) {
     std::vector<std::string>& who = by_reason[reasons[i]];
     const size_t hidden = who.size() > 8 ? who.size() - 8 : 0;
     who.resize(who.size() - hidden);
-    text += "  " + join(who, ", ") + (hidden > 0 ? fmt::format(" and {} more", hidden) : "") + "\n      " + reasons[i] + "\n";
+    text += "  " + join(who, ", ") + (hidden > 0 ? fmt::format(" and {} more", hidden) : "") +
+            "\n      " + reasons[i] + "\n";
   }
-  if (reasons.size() > max_rows) text += fmt::format("  ... and {} more reasons\n", reasons.size() - max_rows);
+  if (reasons.size() > max_rows)
+    text += fmt::format("  ... and {} more reasons\n", reasons.size() - max_rows);
   return text;
 }
 
@@ -299,14 +331,17 @@ std::string shares_text(const Simulation& simulation) {
   Table table("lrrr");
   table.add({"rank", "runs", "busy", "share"});
   for (size_t r = 0; r < std::min(max_ranks_shown, simulation.rank_busy.size()); ++r) {
-    table.add({std::to_string(r), std::to_string(simulation.runs[r].size()), human_seconds(simulation.rank_busy[r]),
+    table.add({std::to_string(r), std::to_string(simulation.runs[r].size()),
+               human_seconds(simulation.rank_busy[r]),
                fmt::format("{:.0f} %", 100 * simulation.rank_busy[r] / simulation.makespan)});
   }
   std::string text = fmt::format("\n{}", table.text());
   if (simulation.rank_busy.size() > max_ranks_shown) {
-    const auto [least, most] = std::minmax_element(simulation.rank_busy.begin(), simulation.rank_busy.end());
+    const auto [least, most] =
+        std::minmax_element(simulation.rank_busy.begin(), simulation.rank_busy.end());
     text += fmt::format("  ... and {} more; the least busy {}, the most {}\n",
-                        simulation.rank_busy.size() - max_ranks_shown, human_seconds(*least), human_seconds(*most));
+                        simulation.rank_busy.size() - max_ranks_shown, human_seconds(*least),
+                        human_seconds(*most));
   }
   return text;
 }
@@ -324,7 +359,8 @@ std::string plan_text(const Plan& plan, int64_t ranks) {
   const Simulation simulation =
       simulate(items_of(plan), ranks, static_cast<uint64_t>(plan.study.seed), load_seconds(plan));
   return summary_text(plan, total, simulation, ranks) + configs_text(plan, by_config) +
-         cells_text(plan, by_cell) + claims_text(plan) + refusals_text(plan) + shares_text(simulation);
+         cells_text(plan, by_cell) + claims_text(plan) + refusals_text(plan) +
+         shares_text(simulation);
 }
 
 }  // namespace qsweep::sweep

@@ -16,13 +16,15 @@ using grammar::MapReader;
 using grammar::Node;
 
 constexpr const char* duplicate_suffix = "_aa";
-constexpr int64_t max_samples = 1 << 20, max_length = 1 << 24;  // of a calibration: texts, tokens a text
+constexpr int64_t max_samples = 1 << 20,
+                  max_length = 1 << 24;  // of a calibration: texts, tokens a text
 constexpr size_t max_overrides = 1000;
 
 Repeats read_repeats(const Node& node, Faults& faults) {
   Repeats repeats;
   if (!node.is_map()) {
-    repeats.min = repeats.max = grammar::read_integer(node, "repeats", 1, grammar::max_repeats, 1, faults);
+    repeats.min = repeats.max =
+        grammar::read_integer(node, "repeats", 1, grammar::max_repeats, 1, faults);
     return repeats;
   }
   const MapReader map(node, "repeats", {"min", "max", "until"}, faults);
@@ -31,16 +33,19 @@ Repeats read_repeats(const Node& node, Faults& faults) {
   }
   repeats.max = repeats.min;
   if (const Node* max = map.find("max")) {
-    repeats.max = grammar::read_integer(*max, "repeats.max", 1, grammar::max_repeats, repeats.min, faults);
+    repeats.max =
+        grammar::read_integer(*max, "repeats.max", 1, grammar::max_repeats, repeats.min, faults);
     if (repeats.max < repeats.min) {
-      faults.add(max->place, "repeats.max is below repeats.min", max->text + " < " + std::to_string(repeats.min));
+      faults.add(max->place, "repeats.max is below repeats.min",
+                 max->text + " < " + std::to_string(repeats.min));
       repeats.max = repeats.min;
     }
   }
   const Node* until = map.find("until");
   if (until == nullptr) {
     if (repeats.max > repeats.min) {
-      faults.add(node.place, "repeats lacks the key 'until'", "min and max differ, and nothing says when to stop",
+      faults.add(node.place, "repeats lacks the key 'until'",
+                 "min and max differ, and nothing says when to stop",
                  "add until: {metric: profile.tpot_ms, ci95: 1%}");
     }
     return repeats;
@@ -50,7 +55,8 @@ Repeats read_repeats(const Node& node, Faults& faults) {
     repeats.until_metric = grammar::read_text(*metric, "repeats.until.metric", faults);
   }
   if (const Node* ci95 = rule.need("ci95")) {
-    repeats.until_ci95 = grammar::read_real(*ci95, "repeats.until.ci95", 1e-6, 10, 0.01, faults, true);
+    repeats.until_ci95 =
+        grammar::read_real(*ci95, "repeats.until.ci95", 1e-6, 10, 0.01, faults, true);
   }
   return repeats;
 }
@@ -62,16 +68,19 @@ Calibration read_calibration(const Node& node, Faults& faults) {
     calibration.data = grammar::read_text(*data, "calibration.data", faults);
   }
   if (const Node* samples = map.find("samples")) {
-    calibration.samples = grammar::read_integer(*samples, "calibration.samples", 1, max_samples, 128, faults);
+    calibration.samples =
+        grammar::read_integer(*samples, "calibration.samples", 1, max_samples, 128, faults);
   }
   if (const Node* length = map.find("length")) {
-    calibration.length = grammar::read_integer(*length, "calibration.length", 1, max_length, 2048, faults);
+    calibration.length =
+        grammar::read_integer(*length, "calibration.length", 1, max_length, 2048, faults);
   }
   return calibration;
 }
 
 // The named baseline, else the first config with an empty body, else the first.
-std::string choose_baseline(const Node* named, const std::vector<grammar::NamedConfig>& configs, Faults& faults) {
+std::string choose_baseline(const Node* named, const std::vector<grammar::NamedConfig>& configs,
+                            Faults& faults) {
   std::vector<std::string> names;
   for (const auto& one : configs) names.push_back(one.config.name);
   if (named != nullptr) {
@@ -81,15 +90,17 @@ std::string choose_baseline(const Node* named, const std::vector<grammar::NamedC
                grammar::suggest_word(name, names));
     return name;
   }
-  const auto empty = std::find_if(configs.begin(), configs.end(), [](const auto& one) { return one.empty; });
+  const auto empty =
+      std::find_if(configs.begin(), configs.end(), [](const auto& one) { return one.empty; });
   if (empty != configs.end()) return empty->config.name;
   return names.empty() ? std::string() : names.front();
 }
 
 // The A/A duplicate: the baseline under another name, so that its runs give the noise floor.
 void add_duplicate(const Node& configs_node, Study& study, Faults& faults) {
-  const auto baseline = std::find_if(study.configs.begin(), study.configs.end(),
-                                     [&](const auto& config) { return config.name == study.baseline; });
+  const auto baseline =
+      std::find_if(study.configs.begin(), study.configs.end(),
+                   [&](const auto& config) { return config.name == study.baseline; });
   if (baseline == study.configs.end()) return;  // told already
   quant::QuantConfig duplicate = *baseline;
   duplicate.name += duplicate_suffix;
@@ -98,7 +109,8 @@ void add_duplicate(const Node& configs_node, Study& study, Faults& faults) {
                                  [&](const auto& config) { return config.name == duplicate.name; });
   if (taken) {
     faults.add(configs_node.place, "a config is named " + duplicate.name,
-               "the noise floor's duplicate of the baseline has this name", "rename it, or set noise_floor: false");
+               "the noise floor's duplicate of the baseline has this name",
+               "rename it, or set noise_floor: false");
   }
   grammar::check_safe_name(duplicate.name, configs_node.place, "noise floor config", faults);
   study.configs.push_back(std::move(duplicate));
@@ -109,18 +121,21 @@ void check_model(const Node& node, const Study& study, Faults& faults) {
   for (const Workload& workload : study.workloads) {
     if (workload.kind == eval::WorkloadKind::synthetic) continue;
     faults.add(node.place, "model: none, but the workload " + workload.name + " needs one",
-               "only synthetic workloads run without a model", "name a model, or remove the workload");
+               "only synthetic workloads run without a model",
+               "name a model, or remove the workload");
   }
 }
 
 std::vector<std::string> study_keys() {
-  return {"study", "model", "seed", "repeats", "baseline", "noise_floor", "calibration", "configs", "workloads",
-          "claims"};
+  return {"study",       "model",       "seed",    "repeats",   "baseline",
+          "noise_floor", "calibration", "configs", "workloads", "claims"};
 }
 
 void read_settings(const MapReader& map, Study& study, Faults& faults) {
-  if (const Node* name = map.need("study")) study.name = grammar::read_safe_name(*name, "study", faults);
-  if (const Node* model = map.need("model")) study.model = grammar::read_text(*model, "model", faults);
+  if (const Node* name = map.need("study"))
+    study.name = grammar::read_safe_name(*name, "study", faults);
+  if (const Node* model = map.need("model"))
+    study.model = grammar::read_text(*model, "model", faults);
   if (const Node* seed = map.find("seed")) {
     study.seed = grammar::read_integer(*seed, "seed", 0, INT64_MAX, 0, faults);
   }
@@ -128,7 +143,8 @@ void read_settings(const MapReader& map, Study& study, Faults& faults) {
   if (const Node* floor = map.find("noise_floor")) {
     study.noise_floor = grammar::read_flag(*floor, "noise_floor", true, faults);
   }
-  if (const Node* calibration = map.find("calibration")) study.calibration = read_calibration(*calibration, faults);
+  if (const Node* calibration = map.find("calibration"))
+    study.calibration = read_calibration(*calibration, faults);
 }
 
 Study read_tree(const Node& root, const std::string& file_name, Faults& faults) {
@@ -144,18 +160,22 @@ Study read_tree(const Node& root, const std::string& file_name, Faults& faults) 
     for (auto& one : named) study.configs.push_back(std::move(one.config));
     if (study.noise_floor) add_duplicate(*configs, study, faults);
   }
-  if (const Node* workloads = map.need("workloads")) study.workloads = grammar::read_workloads(*workloads, faults);
+  if (const Node* workloads = map.need("workloads"))
+    study.workloads = grammar::read_workloads(*workloads, faults);
   if (const Node* model = map.find("model")) check_model(*model, study, faults);
   if (!study.repeats.until_metric.empty()) {
     const Node& until = *map.find("repeats")->find("until");
-    grammar::check_metric(study.repeats.until_metric, until.find("metric")->place, "repeats.until", study, faults);
+    grammar::check_metric(study.repeats.until_metric, until.find("metric")->place, "repeats.until",
+                          study, faults);
   }
-  if (const Node* claims = map.find("claims")) study.claims = grammar::read_claims(*claims, study, faults);
+  if (const Node* claims = map.find("claims"))
+    study.claims = grammar::read_claims(*claims, study, faults);
   return study;
 }
 
 std::string repeats_yaml(const Repeats& repeats) {
-  if (repeats.until_metric.empty() && repeats.min == repeats.max) return std::to_string(repeats.min);
+  if (repeats.until_metric.empty() && repeats.min == repeats.max)
+    return std::to_string(repeats.min);
   return "{min: " + std::to_string(repeats.min) + ", max: " + std::to_string(repeats.max) +
          ", until: {metric: " + grammar::text_yaml(repeats.until_metric) +
          ", ci95: " + grammar::number_text(repeats.until_ci95) + "}}";
@@ -167,11 +187,13 @@ Study read_study(const std::filesystem::path& file, const std::vector<std::strin
   return parse_study(read_file(file, grammar::max_document_bytes), file.string(), overrides);
 }
 
-Study parse_study(const std::string& yaml, const std::string& file_name, const std::vector<std::string>& overrides) {
+Study parse_study(const std::string& yaml, const std::string& file_name,
+                  const std::vector<std::string>& overrides) {
   Faults faults(file_name);
   Node root = grammar::parse_tree(yaml, 0, faults);
   faults.throw_if_any();  // a tree with faults of form would give faults of content that are none
-  if (overrides.size() > max_overrides) throw_invalid("too many overrides", "more than 1000", "edit the study");
+  if (overrides.size() > max_overrides)
+    throw_invalid("too many overrides", "more than 1000", "edit the study");
   for (const std::string& assignment : overrides) grammar::apply_override(root, assignment, faults);
   faults.throw_if_any();
   Study study = read_tree(root, file_name, faults);
@@ -180,10 +202,11 @@ Study parse_study(const std::string& yaml, const std::string& file_name, const s
 }
 
 std::string to_yaml(const Study& study) {
-  std::string text = "study: " + grammar::text_yaml(study.name) + "\nmodel: " + grammar::text_yaml(study.model) +
-                     "\nseed: " + std::to_string(study.seed) + "\nrepeats: " + repeats_yaml(study.repeats) +
-                     "\nbaseline: " + grammar::text_yaml(study.baseline) +
-                     "\nnoise_floor: " + (study.noise_floor ? "true" : "false") + "\n";
+  std::string text =
+      "study: " + grammar::text_yaml(study.name) + "\nmodel: " + grammar::text_yaml(study.model) +
+      "\nseed: " + std::to_string(study.seed) + "\nrepeats: " + repeats_yaml(study.repeats) +
+      "\nbaseline: " + grammar::text_yaml(study.baseline) +
+      "\nnoise_floor: " + (study.noise_floor ? "true" : "false") + "\n";
   if (study.calibration) {
     text += "calibration: {data: " + grammar::text_yaml(study.calibration->data) +
             ", samples: " + std::to_string(study.calibration->samples) +

@@ -18,13 +18,15 @@ std::vector<std::string> config_names(const Study& study) {
 }
 
 // `{equivalent: [A, B]}`: which kind, and the list.
-std::optional<std::pair<ClaimKind, const Node*>> kind_of(const Node& body, const std::string& what, Faults& faults) {
+std::optional<std::pair<ClaimKind, const Node*>> kind_of(const Node& body, const std::string& what,
+                                                         Faults& faults) {
   std::optional<std::pair<ClaimKind, const Node*>> found;
   for (const Entry& entry : body.entries) {
     const auto kind = parse_name<ClaimKind>(entry.key);
     if (!kind) continue;
     if (found) {
-      faults.add(entry.place, what + " has two verdicts to reach", "one claim states one thing", "make it two claims");
+      faults.add(entry.place, what + " has two verdicts to reach", "one claim states one thing",
+                 "make it two claims");
       return std::nullopt;
     }
     found = std::pair{*kind, &entry.value};
@@ -36,17 +38,19 @@ std::optional<std::pair<ClaimKind, const Node*>> kind_of(const Node& body, const
   return found;
 }
 
-void read_claim_configs(const Node& node, const std::string& what, const std::vector<std::string>& known,
-                        Claim& claim, Faults& faults) {
+void read_claim_configs(const Node& node, const std::string& what,
+                        const std::vector<std::string>& known, Claim& claim, Faults& faults) {
   const std::string here = what + "." + std::string(name_of(claim.kind));
   const std::vector<const Node*> items = read_list(node, here, faults);
   for (const Node* item : items) {
     const std::string name = read_text(*item, here, faults);
     if (name.empty()) continue;
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      faults.add(item->place, what + " names the unknown config '" + name + "'", "", suggest_word(name, known));
+      faults.add(item->place, what + " names the unknown config '" + name + "'", "",
+                 suggest_word(name, known));
     } else if (std::find(claim.configs.begin(), claim.configs.end(), name) != claim.configs.end()) {
-      faults.add(item->place, what + " names " + name + " twice", "", "compare two different configs");
+      faults.add(item->place, what + " names " + name + " twice", "",
+                 "compare two different configs");
     }
     claim.configs.push_back(name);
   }
@@ -57,18 +61,20 @@ void read_claim_configs(const Node& node, const std::string& what, const std::ve
   }
 }
 
-void read_margin(const MapReader& map, const Node& body, const std::string& what, Claim& claim, Faults& faults) {
+void read_margin(const MapReader& map, const Node& body, const std::string& what, Claim& claim,
+                 Faults& faults) {
   const Node* within = map.find("within");
   const bool takes = claim.kind == ClaimKind::equivalent || claim.kind == ClaimKind::not_worse;
   if (within == nullptr) {
     if (claim.kind == ClaimKind::equivalent) {
-      faults.add(body.place, what + " lacks the key 'within'", "nothing is equivalent without a margin",
-                 "add for example within: 1%");
+      faults.add(body.place, what + " lacks the key 'within'",
+                 "nothing is equivalent without a margin", "add for example within: 1%");
     }
     return;
   }
   if (!takes) {
-    faults.add(within->place, what + ": within belongs to equivalent and not_worse", "", "remove it");
+    faults.add(within->place, what + ": within belongs to equivalent and not_worse", "",
+               "remove it");
     return;
   }
   claim.within_relative = within->is_scalar() && within->text.ends_with('%');
@@ -82,19 +88,24 @@ void check_direction(const MapReader& map, const std::string& what, Claim& claim
     faults.add(direction->place, what + ": direction belongs to ordered", "", "remove it");
     return;
   }
-  claim.increasing = read_word(*direction, what + ".direction", {"increasing", "decreasing"}, faults) != "decreasing";
+  claim.increasing = read_word(*direction, what + ".direction", {"increasing", "decreasing"},
+                               faults) != "decreasing";
 }
 
-std::string kind_prefix(const std::string& metric) { return metric.substr(0, metric.find('.')); }
+std::string kind_prefix(const std::string& metric) {
+  return metric.substr(0, metric.find('.'));
+}
 
-void check_lengths(const Node& node, const std::string& what, const Study& study, Claim& claim, Faults& faults) {
+void check_lengths(const Node& node, const std::string& what, const Study& study, Claim& claim,
+                   Faults& faults) {
   claim.lengths = read_text(node, what + ".lengths", faults);
   std::vector<std::string> known;
   for (const Workload& workload : study.workloads) {
     if (name_of(workload.kind) != kind_prefix(claim.metric)) continue;
     for (const eval::Cell& cell : workload.cells) known.push_back(cell.lengths);
   }
-  if (claim.lengths.empty() || std::find(known.begin(), known.end(), claim.lengths) != known.end()) return;
+  if (claim.lengths.empty() || std::find(known.begin(), known.end(), claim.lengths) != known.end())
+    return;
   faults.add(node.place, what + ": no cell has the lengths '" + claim.lengths + "'", "",
              suggest_word(claim.lengths, known));
 }
@@ -108,7 +119,8 @@ void check_sense(const Node& node, const std::string& what, const Claim& claim, 
              "use equivalent or ordered");
 }
 
-Claim read_claim(const Entry& entry, const Study& study, const std::vector<std::string>& known, Faults& faults) {
+Claim read_claim(const Entry& entry, const Study& study, const std::vector<std::string>& known,
+                 Faults& faults) {
   Claim claim;
   claim.name = entry.key;
   const std::string what = "claim " + entry.key;
@@ -127,7 +139,8 @@ Claim read_claim(const Entry& entry, const Study& study, const std::vector<std::
   }
   read_margin(map, entry.value, what, claim, faults);
   check_direction(map, what, claim, faults);
-  if (const Node* lengths = map.find("lengths")) check_lengths(*lengths, what, study, claim, faults);
+  if (const Node* lengths = map.find("lengths"))
+    check_lengths(*lengths, what, study, claim, faults);
   return claim;
 }
 
@@ -155,11 +168,12 @@ std::vector<std::string> metric_names() {
   return names;
 }
 
-bool check_metric(const std::string& metric, const Place& place, const std::string& what, const Study& study,
-                  Faults& faults) {
+bool check_metric(const std::string& metric, const Place& place, const std::string& what,
+                  const Study& study, Faults& faults) {
   const auto kind = parse_name<eval::WorkloadKind>(kind_prefix(metric));
   if (!is_known_metric(metric)) {
-    faults.add(place, what + ": unknown metric '" + metric + "'", "", suggest_word(metric, metric_names()));
+    faults.add(place, what + ": unknown metric '" + metric + "'", "",
+               suggest_word(metric, metric_names()));
     return false;
   }
   for (const Workload& workload : study.workloads) {
@@ -178,7 +192,8 @@ std::vector<Claim> read_claims(const Node& node, const Study& study, Faults& fau
     return claims;
   }
   if (node.entries.size() > max_claims) {
-    faults.add(node.place, "too many claims", "at most " + std::to_string(max_claims), "split the study");
+    faults.add(node.place, "too many claims", "at most " + std::to_string(max_claims),
+               "split the study");
     return claims;
   }
   const std::vector<std::string> known = config_names(study);
@@ -189,10 +204,12 @@ std::vector<Claim> read_claims(const Node& node, const Study& study, Faults& fau
 std::string claim_yaml(const Claim& claim) {
   std::string text = "{";
   text.append(name_of(claim.kind)).append(": [");
-  for (size_t i = 0; i < claim.configs.size(); ++i) text += (i > 0 ? ", " : "") + text_yaml(claim.configs[i]);
+  for (size_t i = 0; i < claim.configs.size(); ++i)
+    text += (i > 0 ? ", " : "") + text_yaml(claim.configs[i]);
   text += "], metric: " + text_yaml(claim.metric);
   if (claim.kind == ClaimKind::equivalent || claim.kind == ClaimKind::not_worse) {
-    text += ", within: " + (claim.within_relative ? percent_text(claim.within) : number_text(claim.within));
+    text += ", within: " +
+            (claim.within_relative ? percent_text(claim.within) : number_text(claim.within));
   }
   if (claim.kind == ClaimKind::ordered) {
     text += std::string(", direction: ") + (claim.increasing ? "increasing" : "decreasing");

@@ -12,9 +12,10 @@ inline constexpr size_t max_claims = 1000;
 
 // `study`: configs and workloads already read.
 std::vector<Claim> read_claims(const Node& node, const Study& study, Faults& faults);
-// A metric of the record, or of a workload kind whose metrics come with its engine; tells the fault otherwise.
-bool check_metric(const std::string& metric, const Place& place, const std::string& what, const Study& study,
-                  Faults& faults);
+// A metric of the record, or of a workload kind whose metrics come with its engine; tells the fault
+// otherwise.
+bool check_metric(const std::string& metric, const Place& place, const std::string& what,
+                  const Study& study, Faults& faults);
 // The metric alone: in the record's schema, or of a kind whose metrics come with its engine.
 bool is_known_metric(const std::string& metric);
 std::vector<std::string> metric_names();

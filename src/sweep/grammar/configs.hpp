@@ -19,8 +19,8 @@ struct NamedConfig {
 std::vector<NamedConfig> read_configs(const Node& node, Faults& faults);
 quant::QuantConfig read_config(const std::string& name, const Node& body, Faults& faults);
 
-// Bodies of a config with `sweep: {m: [0, 3], g: [64]}`: the cartesian product, "{m}" replaced in every text;
-// names get "_m0_g64". Without a sweep the body itself.
+// Bodies of a config with `sweep: {m: [0, 3], g: [64]}`: the cartesian product, "{m}" replaced in
+// every text; names get "_m0_g64". Without a sweep the body itself.
 struct Expanded {
   std::string name;
   Node body;

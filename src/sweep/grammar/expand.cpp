@@ -15,8 +15,8 @@ struct Variable {
 std::vector<Variable> read_variables(const Node& sweep, const std::string& what, Faults& faults) {
   std::vector<Variable> variables;
   if (!sweep.is_map() || sweep.entries.empty()) {
-    faults.add(sweep.place, what + " should be a map of variables to lists", "found " + describe(sweep),
-               "for example sweep: {m: [0, 3, 5]}");
+    faults.add(sweep.place, what + " should be a map of variables to lists",
+               "found " + describe(sweep), "for example sweep: {m: [0, 3, 5]}");
     return variables;
   }
   for (const Entry& entry : sweep.entries) {
@@ -26,7 +26,8 @@ std::vector<Variable> read_variables(const Node& sweep, const std::string& what,
     for (const Node* item : read_list(entry.value, what + "." + entry.key, faults)) {
       const std::string value = read_safe_name(*item, what + "." + entry.key + ": value", faults);
       if (!value.empty() && !seen.insert(value).second) {
-        faults.add(item->place, what + "." + entry.key + " has " + value + " twice", "", "remove one");
+        faults.add(item->place, what + "." + entry.key + " has " + value + " twice", "",
+                   "remove one");
       }
       if (!value.empty()) variable.values.push_back(value);
     }
@@ -36,8 +37,8 @@ std::vector<Variable> read_variables(const Node& sweep, const std::string& what,
 }
 
 // Replaces "{name}" by the chosen value in every text below `node`.
-void substitute(Node& node, std::vector<Variable>& variables, const std::vector<size_t>& choice, const std::string& what,
-                Faults& faults) {
+void substitute(Node& node, std::vector<Variable>& variables, const std::vector<size_t>& choice,
+                const std::string& what, Faults& faults) {
   for (Node& item : node.items) substitute(item, variables, choice, what, faults);
   for (Entry& entry : node.entries) substitute(entry.value, variables, choice, what, faults);
   if (!node.is_scalar() || node.text.find('{') == std::string::npos) return;
@@ -51,7 +52,8 @@ void substitute(Node& node, std::vector<Variable>& variables, const std::vector<
     }
   }
   if (node.text.find('{') != std::string::npos) {
-    faults.add(node.place, what + ": unknown variable in " + describe(node), "", "name it under sweep");
+    faults.add(node.place, what + ": unknown variable in " + describe(node), "",
+               "name it under sweep");
   }
 }
 
@@ -80,7 +82,8 @@ std::vector<Expanded> expand_sweep(const Entry& config, size_t room, Faults& fau
   if (variables.empty()) return {};
   if (combinations > room) {
     faults.add(sweep->place, what + ".sweep has too many combinations",
-               "a study holds at most " + std::to_string(max_configs) + " configs", "shorten its lists");
+               "a study holds at most " + std::to_string(max_configs) + " configs",
+               "shorten its lists");
     return {};
   }
   Node body = config.value;

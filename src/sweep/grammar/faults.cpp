@@ -5,7 +5,7 @@
 namespace qsweep::sweep::grammar {
 namespace {
 
-constexpr size_t max_told = 200;        // faults told at once; a generated file may have thousands
+constexpr size_t max_told = 200;  // faults told at once; a generated file may have thousands
 constexpr size_t max_listed_words = 16;
 
 }  // namespace

@@ -9,7 +9,8 @@
 
 namespace qsweep::sweep::grammar {
 
-// Where something stands; line and column count from 1, 0 means that the source has no lines (an override).
+// Where something stands; line and column count from 1, 0 means that the source has no lines (an
+// override).
 struct Place {
   int source = 0;  // index of the study file (0) or of an override
   int line = 0, column = 0;

@@ -29,8 +29,8 @@ std::vector<Node> split_short(const Node& node) {
   }
 }
 
-bool too_many_parts(const std::vector<Node>& parts, size_t most, const Node& node, const std::string& what,
-                    const std::string& form, Faults& faults) {
+bool too_many_parts(const std::vector<Node>& parts, size_t most, const Node& node,
+                    const std::string& what, const std::string& form, Faults& faults) {
   if (parts.size() <= most) return false;
   faults.add(node.place, what + " has too many parts", "found " + describe(node), "write " + form);
   return true;
@@ -80,10 +80,11 @@ ScaleCodec read_codec_word(const Node& node, const std::string& what, Faults& fa
 int64_t read_group(const Node& node, const std::string& what, bool short_form, Faults& faults) {
   if (node.is_scalar() && node.text == "channel") return quant::per_channel;
   if (node.is_scalar() && node.text == "tensor") return quant::per_tensor;
-  if (!short_form) return read_integer(node, what + " (or channel, tensor)", 1, max_group, 1, faults);
+  if (!short_form)
+    return read_integer(node, what + " (or channel, tensor)", 1, max_group, 1, faults);
   if (!node.text.starts_with('g')) {
-    faults.add(node.place, what + " cannot be " + describe(node), "channel, tensor or g and a number is expected",
-               "for example int4/g128");
+    faults.add(node.place, what + " cannot be " + describe(node),
+               "channel, tensor or g and a number is expected", "for example int4/g128");
     return quant::per_channel;
   }
   Node digits = node;
@@ -104,14 +105,19 @@ std::vector<std::string> with_none(std::vector<std::string> words) {
   return words;
 }
 
-void refuse_scales(const FormatSpec& spec, const Node& node, const std::string& what, Faults& faults) {
-  faults.add(node.place, what + ": " + std::string(name_of(spec.id)) + " has no groups and no scales",
+void refuse_scales(const FormatSpec& spec, const Node& node, const std::string& what,
+                   Faults& faults) {
+  faults.add(node.place,
+             what + ": " + std::string(name_of(spec.id)) + " has no groups and no scales",
              "its values are stored as they are", "write the format alone");
 }
 
-std::optional<FormatSpec> read_short_weights(const Node& node, const std::string& what, Faults& faults) {
+std::optional<FormatSpec> read_short_weights(const Node& node, const std::string& what,
+                                             Faults& faults) {
   const std::vector<Node> parts = split_short(node);
-  if (too_many_parts(parts, 3, node, what, "format/group/scale, for example int4/g128/e5m5", faults)) return {};
+  if (too_many_parts(parts, 3, node, what, "format/group/scale, for example int4/g128/e5m5",
+                     faults))
+    return {};
   const std::string word =
       read_word(parts[0], what, with_none(all_names<quant::FormatId>()), faults);
   const auto id = parse_name<quant::FormatId>(word);
@@ -126,7 +132,8 @@ std::optional<FormatSpec> read_short_weights(const Node& node, const std::string
   return spec;
 }
 
-std::optional<FormatSpec> read_long_weights(const Node& node, const std::string& what, Faults& faults) {
+std::optional<FormatSpec> read_long_weights(const Node& node, const std::string& what,
+                                            Faults& faults) {
   const MapReader map(node, what, weight_keys(), faults);
   const Node* format = map.need("format");
   if (format == nullptr) return {};
@@ -143,15 +150,16 @@ std::optional<FormatSpec> read_long_weights(const Node& node, const std::string&
     return spec;
   }
   if (group != nullptr) spec.group = read_group(*group, what + ".group", false, faults);
-  if (symmetric != nullptr) spec.symmetric = read_flag(*symmetric, what + ".symmetric", true, faults);
+  if (symmetric != nullptr)
+    spec.symmetric = read_flag(*symmetric, what + ".symmetric", true, faults);
   if (scale != nullptr) spec.scale = read_scale(*scale, what + ".scale", faults);
   return spec;
 }
 
 // `format[/axis]` where axis is a word of E.
 template <class Id, class Axis>
-void read_pair(const Node& node, const std::string& what, const std::string& form, Id& id, Axis& axis,
-               Faults& faults) {
+void read_pair(const Node& node, const std::string& what, const std::string& form, Id& id,
+               Axis& axis, Faults& faults) {
   const std::vector<Node> parts = split_short(node);
   if (too_many_parts(parts, 2, node, what, form, faults)) return;
   id = read_name<Id>(parts[0], what, faults).value_or(Id::none);
@@ -182,14 +190,16 @@ const std::vector<std::string>& keep_rules() {
 }
 
 std::optional<FormatSpec> read_weights(const Node& node, const std::string& what, Faults& faults) {
-  return node.is_map() ? read_long_weights(node, what, faults) : read_short_weights(node, what, faults);
+  return node.is_map() ? read_long_weights(node, what, faults)
+                       : read_short_weights(node, what, faults);
 }
 
 ScaleCodec read_scale(const Node& node, const std::string& what, Faults& faults) {
   if (!node.is_map()) return read_codec_word(node, what, faults);
   const MapReader map(node, what, scale_keys(), faults);
   const Node* word = map.need("codec");
-  ScaleCodec codec = word != nullptr ? read_codec_word(*word, what + ".codec", faults) : ScaleCodec{};
+  ScaleCodec codec =
+      word != nullptr ? read_codec_word(*word, what + ".codec", faults) : ScaleCodec{};
   const Node* sign = map.find("sign");
   const Node* rounding = map.find("rounding");
   if (codec.id != ScaleCodecId::e5m) {
@@ -202,7 +212,8 @@ ScaleCodec read_scale(const Node& node, const std::string& what, Faults& faults)
     return codec;
   }
   if (sign != nullptr) {
-    const std::string text = read_word(*sign, what + ".sign", {"signed", "unsigned", "true", "false"}, faults);
+    const std::string text =
+        read_word(*sign, what + ".sign", {"signed", "unsigned", "true", "false"}, faults);
     codec.sign_bit = text != "unsigned" && text != "false";
   }
   if (rounding != nullptr) {
@@ -212,7 +223,8 @@ ScaleCodec read_scale(const Node& node, const std::string& what, Faults& faults)
   return codec;
 }
 
-quant::ActivationFormat read_activations(const Node& node, const std::string& what, Faults& faults) {
+quant::ActivationFormat read_activations(const Node& node, const std::string& what,
+                                         Faults& faults) {
   quant::ActivationFormat format;
   if (!node.is_map()) {
     read_pair(node, what, "format/scale, for example int8/token", format.id, format.scale, faults);
@@ -223,7 +235,8 @@ quant::ActivationFormat read_activations(const Node& node, const std::string& wh
     format.id = read_name<quant::ActivationId>(*id, what + ".format", faults).value_or(format.id);
   }
   if (const Node* scale = map.find("scale")) {
-    format.scale = read_name<quant::ActivationScale>(*scale, what + ".scale", faults).value_or(format.scale);
+    format.scale =
+        read_name<quant::ActivationScale>(*scale, what + ".scale", faults).value_or(format.scale);
   }
   return format;
 }
@@ -246,7 +259,8 @@ quant::KvCodec read_kv(const Node& node, const std::string& what, Faults& faults
   }
   std::string by = keep_rules().front();
   if (const Node* rule = map.find("by")) by = read_word(*rule, what + ".by", keep_rules(), faults);
-  if (codec.keep < 1) codec.keep_by = by;  // a rule for what to drop means nothing where all is kept
+  if (codec.keep < 1)
+    codec.keep_by = by;  // a rule for what to drop means nothing where all is kept
   return codec;
 }
 
@@ -262,16 +276,18 @@ std::string weights_yaml(const std::optional<FormatSpec>& spec) {
     scale = "{codec: " + scale + ", sign: " + (spec->scale.sign_bit ? "signed" : "unsigned") +
             ", rounding: " + std::string(name_of(spec->scale.rounding)) + "}";
   }
-  return "{format: " + format + ", group: " + group + ", symmetric: " + (spec->symmetric ? "true" : "false") +
-         ", scale: " + scale + "}";
+  return "{format: " + format + ", group: " + group +
+         ", symmetric: " + (spec->symmetric ? "true" : "false") + ", scale: " + scale + "}";
 }
 
 std::string activations_yaml(const quant::ActivationFormat& format) {
-  return "{format: " + std::string(name_of(format.id)) + ", scale: " + std::string(name_of(format.scale)) + "}";
+  return "{format: " + std::string(name_of(format.id)) +
+         ", scale: " + std::string(name_of(format.scale)) + "}";
 }
 
 std::string kv_yaml(const quant::KvCodec& codec) {
-  std::string text = "{format: " + std::string(name_of(codec.id)) + ", axis: " + std::string(name_of(codec.axis)) +
+  std::string text = "{format: " + std::string(name_of(codec.id)) +
+                     ", axis: " + std::string(name_of(codec.axis)) +
                      ", keep: " + number_text(codec.keep);
   return text + (codec.keep_by.empty() ? "}" : ", by: " + codec.keep_by + "}");
 }

@@ -1,4 +1,5 @@
-// Weight, activation and KV formats in short form (`int4/g128/e5m5`, `int8/token`, `int4/head`) and long form.
+// Weight, activation and KV formats in short form (`int4/g128/e5m5`, `int8/token`, `int4/head`) and
+// long form.
 #pragma once
 
 #include <optional>
@@ -8,10 +9,11 @@
 
 namespace qsweep::sweep::grammar {
 
-// `none` gives nullopt without a fault. Short: format[/group[/scale]], group: channel, tensor, g128.
-// Long: {format, group, symmetric, scale}. Defaults: nf4 64 elements a group, others a scale a row; symmetric;
-// fp32 scales.
-std::optional<quant::FormatSpec> read_weights(const Node& node, const std::string& what, Faults& faults);
+// `none` gives nullopt without a fault. Short: format[/group[/scale]], group: channel, tensor,
+// g128. Long: {format, group, symmetric, scale}. Defaults: nf4 64 elements a group, others a scale
+// a row; symmetric; fp32 scales.
+std::optional<quant::FormatSpec> read_weights(const Node& node, const std::string& what,
+                                              Faults& faults);
 // Word (fp32, fp16, bf16, e5m0..e5m10, dq8) or {codec, sign, rounding}.
 quant::ScaleCodec read_scale(const Node& node, const std::string& what, Faults& faults);
 // Short: format[/token|/tensor]. Long: {format, scale}.

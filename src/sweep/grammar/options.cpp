@@ -7,8 +7,8 @@ namespace {
 
 using Type = OptionInfo::Type;
 
-// Defaults are those of the published implementations: GPTQ's damping and blocks, AWQ's and its clip's grids of
-// 20, HQQ's lp norm, AdaRound's schedule, SmoothQuant's migration strength.
+// Defaults are those of the published implementations: GPTQ's damping and blocks, AWQ's and its
+// clip's grids of 20, HQQ's lp norm, AdaRound's schedule, SmoothQuant's migration strength.
 constexpr auto table = std::to_array<OptionInfo>({
     {"gptq", "damping", Type::real, 0.01, 1e-6, 1},
     {"gptq", "act_order", Type::flag, 0, 0, 1},
@@ -28,7 +28,8 @@ constexpr auto table = std::to_array<OptionInfo>({
     {"awq", "grid", Type::integer, 20, 1, 1000},
 });
 
-double read_option(const OptionInfo& info, const Node& node, const std::string& what, Faults& faults) {
+double read_option(const OptionInfo& info, const Node& node, const std::string& what,
+                   Faults& faults) {
   switch (info.type) {
     case Type::flag:
       return read_flag(node, what, info.fallback != 0, faults) ? 1 : 0;
@@ -42,34 +43,40 @@ double read_option(const OptionInfo& info, const Node& node, const std::string& 
   return info.fallback;
 }
 
-quant::Options read_options(std::string_view owner, const Node* node, const std::string& what, Faults& faults) {
+quant::Options read_options(std::string_view owner, const Node* node, const std::string& what,
+                            Faults& faults) {
   quant::Options options;
   std::vector<std::string> keys;
   for (const OptionInfo& info : table) {
     if (info.owner == owner) keys.emplace_back(info.key);
   }
   static const Node nothing;
-  const MapReader map(node != nullptr ? *node : nothing, what + "." + std::string(owner), keys, faults);
+  const MapReader map(node != nullptr ? *node : nothing, what + "." + std::string(owner), keys,
+                      faults);
   for (const OptionInfo& info : table) {
     if (info.owner != owner) continue;
     const Node* value = map.find(std::string(info.key));
     options[std::string(info.key)] =
-        value == nullptr ? info.fallback
-                         : read_option(info, *value, what + "." + std::string(owner) + "." + std::string(info.key), faults);
+        value == nullptr
+            ? info.fallback
+            : read_option(info, *value,
+                          what + "." + std::string(owner) + "." + std::string(info.key), faults);
   }
   return options;
 }
 
 // The name and the node of its options (nullptr for a bare word); nullopt after a fault.
 template <class E>
-std::optional<std::pair<E, const Node*>> read_named(const Node& node, const std::string& what, Faults& faults) {
+std::optional<std::pair<E, const Node*>> read_named(const Node& node, const std::string& what,
+                                                    Faults& faults) {
   if (!node.is_map()) {
     const auto id = read_name<E>(node, what, faults);
     if (!id) return std::nullopt;
     return std::pair{*id, static_cast<const Node*>(nullptr)};
   }
   if (node.entries.size() != 1) {
-    faults.add(node.place, what + " should name one thing", std::to_string(node.entries.size()) + " keys",
+    faults.add(node.place, what + " should name one thing",
+               std::to_string(node.entries.size()) + " keys",
                "write name or {name: {option: value}}");
     return std::nullopt;
   }
@@ -84,7 +91,9 @@ std::optional<std::pair<E, const Node*>> read_named(const Node& node, const std:
 
 }  // namespace
 
-std::span<const OptionInfo> option_table() { return table; }
+std::span<const OptionInfo> option_table() {
+  return table;
+}
 
 quant::Method read_method(const Node& node, const std::string& what, Faults& faults) {
   const auto named = read_named<quant::MethodId>(node, what, faults);
@@ -103,7 +112,8 @@ std::string with_options_yaml(std::string_view owner, const quant::Options& opti
   for (const OptionInfo& info : table) {
     const auto found = options.find(std::string(info.key));
     if (info.owner != owner || found == options.end()) continue;
-    const std::string value = info.type == Type::flag ? (found->second != 0 ? "true" : "false") : number_text(found->second);
+    const std::string value = info.type == Type::flag ? (found->second != 0 ? "true" : "false")
+                                                      : number_text(found->second);
     text += (text.empty() ? "" : ", ") + std::string(info.key) + ": " + value;
   }
   std::string whole(owner);

@@ -1,4 +1,5 @@
-// Options of methods and transforms: the one table that the grammar, the defaults and the documentation use.
+// Options of methods and transforms: the one table that the grammar, the defaults and the
+// documentation use.
 #pragma once
 
 #include <span>

@@ -15,7 +15,8 @@ std::vector<std::string> keys_of(const Node& map) {
   return keys;
 }
 
-// The entry whose key begins `path` and is followed by '.' or the end; the longest, since keys may hold dots.
+// The entry whose key begins `path` and is followed by '.' or the end; the longest, since keys may
+// hold dots.
 Entry* entry_at(Node& map, const std::string& path) {
   Entry* best = nullptr;
   for (Entry& entry : map.entries) {
@@ -69,14 +70,16 @@ void apply_override(Node& root, const std::string& assignment, Faults& faults) {
     }
   }
   const std::string head = path.substr(0, path.find('.'));
-  if (node->is_null()) node->kind = Node::Kind::map;  // `C0:` with nothing under it takes its first key
+  if (node->is_null())
+    node->kind = Node::Kind::map;  // `C0:` with nothing under it takes its first key
   if (node->is_map() && path.find('.') == std::string::npos) {
-    node->entries.push_back({path, place, std::move(value)});  // the grammar says whether the key exists
+    node->entries.push_back(
+        {path, place, std::move(value)});  // the grammar says whether the key exists
     return;
   }
   if (node->is_map()) {
-    faults.add(place, "there is no '" + head + "' in the study", "an override changes what is there",
-               suggest_word(head, keys_of(*node)));
+    faults.add(place, "there is no '" + head + "' in the study",
+               "an override changes what is there", suggest_word(head, keys_of(*node)));
   } else {
     faults.add(place, "'" + head + "' leads nowhere", "found " + describe(*node),
                "set the whole value, or write it in its long form in the study");

@@ -33,7 +33,8 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-MapReader::MapReader(const Node& node, std::string what, std::vector<std::string> known, Faults& faults)
+MapReader::MapReader(const Node& node, std::string what, std::vector<std::string> known,
+                     Faults& faults)
     : node_(node), what_(std::move(what)), faults_(faults) {
   if (!node.is_map() && !node.is_null()) {
     ok_ = false;
@@ -43,7 +44,8 @@ MapReader::MapReader(const Node& node, std::string what, std::vector<std::string
   }
   for (const Entry& entry : node.entries) {
     if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
-    faults.add(entry.place, what_ + " has no key '" + entry.key + "'", "", suggest_word(entry.key, known));
+    faults.add(entry.place, what_ + " has no key '" + entry.key + "'", "",
+               suggest_word(entry.key, known));
   }
 }
 
@@ -59,9 +61,10 @@ int64_t read_integer(const Node& node, const std::string& what, int64_t min, int
                      int64_t fallback, Faults& faults) {
   const auto value = node.is_scalar() ? parse_whole<int64_t>(node.text) : std::nullopt;
   if (value && *value >= min && *value <= max) return *value;
-  faults.add(node.place,
-             what + " should be a whole number " + range_text(std::to_string(min), std::to_string(max)),
-             "found " + describe(node));
+  faults.add(
+      node.place,
+      what + " should be a whole number " + range_text(std::to_string(min), std::to_string(max)),
+      "found " + describe(node));
   return fallback;
 }
 
@@ -93,12 +96,14 @@ bool read_flag(const Node& node, const std::string& what, bool fallback, Faults&
 std::string read_text(const Node& node, const std::string& what, Faults& faults) {
   const bool control = std::any_of(node.text.begin(), node.text.end(),
                                    [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-  if (node.is_scalar() && !node.text.empty() && node.text.size() <= max_text && !control) return node.text;
+  if (node.is_scalar() && !node.text.empty() && node.text.size() <= max_text && !control)
+    return node.text;
   faults.add(node.place, what + " should be a text of 1 to 1024 bytes", "found " + describe(node));
   return {};
 }
 
-bool check_safe_name(const std::string& name, const Place& place, const std::string& what, Faults& faults) {
+bool check_safe_name(const std::string& name, const Place& place, const std::string& what,
+                     Faults& faults) {
   if (is_safe_name(name)) return true;
   faults.add(place, what + " '" + name.substr(0, 60) + "' cannot name a folder",
              "letters, digits, '.', '_', '+', '-', at most 120, not starting with '.' or '-'",
@@ -111,10 +116,11 @@ std::string read_safe_name(const Node& node, const std::string& what, Faults& fa
   return !text.empty() && check_safe_name(text, node.place, what, faults) ? text : std::string();
 }
 
-std::string read_word(const Node& node, const std::string& what, const std::vector<std::string>& known,
-                      Faults& faults) {
+std::string read_word(const Node& node, const std::string& what,
+                      const std::vector<std::string>& known, Faults& faults) {
   if (!node.is_scalar()) {
-    faults.add(node.place, what + " should be a word", "found " + describe(node), suggest_word("", known));
+    faults.add(node.place, what + " should be a word", "found " + describe(node),
+               suggest_word("", known));
     return {};
   }
   if (std::find(known.begin(), known.end(), node.text) != known.end()) return node.text;
@@ -142,7 +148,8 @@ std::string number_text(double value) {
 
 std::string percent_text(double fraction) {
   if (fraction == 0) return "0%";
-  // Reading divides by 100, so the preimage lies within a few units in the last place of the product.
+  // Reading divides by 100, so the preimage lies within a few units in the last place of the
+  // product.
   constexpr int reach = 4;
   double candidate = fraction * 100;
   for (int i = 0; i < reach; ++i) candidate = std::nextafter(candidate, -HUGE_VAL);

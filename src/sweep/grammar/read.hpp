@@ -1,5 +1,5 @@
-// Typed values from a tree. A wrong value is a fault with its place, and the fallback stands in for it, so that
-// reading goes on and tells every fault.
+// Typed values from a tree. A wrong value is a fault with its place, and the fallback stands in for
+// it, so that reading goes on and tells every fault.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +38,11 @@ bool read_flag(const Node& node, const std::string& what, bool fallback, Faults&
 std::string read_text(const Node& node, const std::string& what, Faults& faults);
 // A name fit for a folder; empty after a fault.
 std::string read_safe_name(const Node& node, const std::string& what, Faults& faults);
-bool check_safe_name(const std::string& name, const Place& place, const std::string& what, Faults& faults);
+bool check_safe_name(const std::string& name, const Place& place, const std::string& what,
+                     Faults& faults);
 // One of `known`; empty after a fault.
-std::string read_word(const Node& node, const std::string& what, const std::vector<std::string>& known,
-                      Faults& faults);
+std::string read_word(const Node& node, const std::string& what,
+                      const std::vector<std::string>& known, Faults& faults);
 // A scalar or a list as the list of its items; a map or nothing is a fault and gives none.
 std::vector<const Node*> read_list(const Node& node, const std::string& what, Faults& faults);
 

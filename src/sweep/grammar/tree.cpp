@@ -40,7 +40,8 @@ class TreeBuilder : public YAML::EventHandler {
     Node node = make(Node::Kind::scalar, mark);
     node.text = value;
     // yaml-cpp tells plain scalars by the tag "?"; only a plain ~ or null means nothing.
-    if (tag == "?" && (value == "~" || value == "null" || value.empty())) node.kind = Node::Kind::null;
+    if (tag == "?" && (value == "~" || value == "null" || value.empty()))
+      node.kind = Node::Kind::null;
     put(std::move(node));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -84,9 +85,11 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
     if (tag.empty() || tag == "?" || tag == "!") return;
-    faults_.add(place_of(mark), "a type tag '" + tag + "'", "every key has its own type", "remove it");
+    faults_.add(place_of(mark), "a type tag '" + tag + "'", "every key has its own type",
+                "remove it");
   }
-  void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
+  void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag,
+            YAML::anchor_t anchor) {
     refuse_anchor(mark, anchor);
     refuse_tag(mark, tag);
     if (levels_.size() >= static_cast<size_t>(max_depth)) {
@@ -116,7 +119,8 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
   void take_key(Level& level, const Node& node) {
-    if (!node.is_scalar()) faults_.add(node.place, "a key that is no word", "found " + describe(node));
+    if (!node.is_scalar())
+      faults_.add(node.place, "a key that is no word", "found " + describe(node));
     level.has_key = true;
     level.key = node.text;
     level.key_place = node.place;
@@ -154,7 +158,8 @@ bool acceptable_bytes(const std::string& yaml, int source, Faults& faults) {
     return c == 0x7F || (c < 0x20 && c != '\n' && c != '\r' && c != '\t');
   });
   if (bad != yaml.end() || !is_utf8(yaml)) {
-    const auto line = bad == yaml.end() ? 0 : static_cast<int>(std::count(yaml.begin(), bad, '\n')) + 1;
+    const auto line =
+        bad == yaml.end() ? 0 : static_cast<int>(std::count(yaml.begin(), bad, '\n')) + 1;
     faults.add({source, source == 0 ? line : 0, 0}, "not a text",
                bad == yaml.end() ? "bytes that are no UTF-8" : "a control character",
                "save the study as UTF-8");
@@ -165,7 +170,9 @@ bool acceptable_bytes(const std::string& yaml, int source, Faults& faults) {
 
 }  // namespace
 
-bool Node::is_empty() const { return is_null() || (is_map() && entries.empty()); }
+bool Node::is_empty() const {
+  return is_null() || (is_map() && entries.empty());
+}
 
 const Node* Node::find(const std::string& key) const {
   for (const Entry& entry : entries) {
@@ -184,12 +191,14 @@ Node parse_tree(const std::string& yaml, int source, Faults& faults) {
     Node root = builder.take();
     TreeBuilder rest(source, faults);
     if (parser.HandleNextDocument(rest)) {
-      faults.add(rest.take().place, "a second document", "one file is one study", "remove the '---'");
+      faults.add(rest.take().place, "a second document", "one file is one study",
+                 "remove the '---'");
     }
     return root;
   } catch (const Abandon&) {
   } catch (const YAML::Exception& error) {
-    const Place place = source == 0 ? Place{0, error.mark.line + 1, error.mark.column + 1} : Place{source, 0, 0};
+    const Place place =
+        source == 0 ? Place{0, error.mark.line + 1, error.mark.column + 1} : Place{source, 0, 0};
     faults.add(place, "not YAML", error.msg);
   }
   return {};

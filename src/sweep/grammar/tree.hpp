@@ -1,5 +1,5 @@
-// The YAML of a study as a tree that remembers where everything stood. Built from the parser's events, so that
-// what a value tree would hide is seen: duplicate keys, aliases, tags, depth.
+// The YAML of a study as a tree that remembers where everything stood. Built from the parser's
+// events, so that what a value tree would hide is seen: duplicate keys, aliases, tags, depth.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct Entry;
 struct Node {
   enum class Kind { null, scalar, list, map };
   Kind kind = Kind::null;
-  std::string text;            // scalar, as written without quotes
+  std::string text;  // scalar, as written without quotes
   Place place;
   std::vector<Node> items;     // list
   std::vector<Entry> entries;  // map, in file order
@@ -23,7 +23,7 @@ struct Node {
   bool is_scalar() const { return kind == Kind::scalar; }
   bool is_list() const { return kind == Kind::list; }
   bool is_map() const { return kind == Kind::map; }
-  bool is_empty() const;       // nothing, or a map without keys
+  bool is_empty() const;                           // nothing, or a map without keys
   const Node* find(const std::string& key) const;  // map entry, or nullptr
 };
 
@@ -39,8 +39,8 @@ inline constexpr int max_depth = 32;
 // One document; every fault of form goes into `faults`. `source` as given by Faults::add_source.
 Node parse_tree(const std::string& yaml, int source, Faults& faults);
 
-// Applies "path.to.key=value" (the value is YAML): every component but the last must be there; numbers index
-// lists; a key that has dots itself is found too.
+// Applies "path.to.key=value" (the value is YAML): every component but the last must be there;
+// numbers index lists; a key that has dots itself is found too.
 void apply_override(Node& root, const std::string& assignment, Faults& faults);
 
 // "a map", "a list", "'text'", "nothing": what a node is, for messages.

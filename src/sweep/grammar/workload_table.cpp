@@ -36,7 +36,8 @@ constexpr auto synthetic = std::to_array<Field>({
 });
 constexpr auto tasks = std::to_array<Field>({
     {"names", "name", word, "", 0, 0, true,
-     "hellaswag arc_easy arc_challenge openbookqa gsm8k lambada_openai squad open_maths choice arithmetic"},
+     "hellaswag arc_easy arc_challenge openbookqa gsm8k lambada_openai squad open_maths choice "
+     "arithmetic"},
     {"shots", "shots", integer, "0", 0, 64},
     {"limit", "limit", integer, "0", 0, max_count},
     {"mode", "mode", word, "one_shot", 0, 0, false, "one_shot through_cache"},
@@ -100,17 +101,21 @@ eval::Cell make_cell(WorkloadKind kind, const std::string& workload, const nlohm
   cell.lengths = lengths_of(kind_info(kind), params);
   switch (kind) {
     case WorkloadKind::profile:
-      cell.params = eval::ProfileParams{params.at("prompt"), params.at("output"), params.at("warmup")};
+      cell.params =
+          eval::ProfileParams{params.at("prompt"), params.at("output"), params.at("warmup")};
       break;
     case WorkloadKind::perplexity: {
-      const auto protocol = parse_name<eval::PerplexityProtocol>(params.at("protocol").get<std::string>());
-      cell.params = eval::PerplexityParams{params.at("data"),       protocol.value(),        params.at("window"),
-                                           params.at("stride"),     params.at("max_tokens"), params.at("reference")};
+      const auto protocol =
+          parse_name<eval::PerplexityProtocol>(params.at("protocol").get<std::string>());
+      cell.params = eval::PerplexityParams{params.at("data"),       protocol.value(),
+                                           params.at("window"),     params.at("stride"),
+                                           params.at("max_tokens"), params.at("reference")};
       break;
     }
     case WorkloadKind::synthetic:
-      cell.params = eval::SyntheticParams{params.at("seconds"), params.at("spread"), params.at("items"),
-                                          params.at("length"), params.at("fail")};
+      cell.params =
+          eval::SyntheticParams{params.at("seconds"), params.at("spread"), params.at("items"),
+                                params.at("length"), params.at("fail")};
       break;
     case WorkloadKind::tasks:
     case WorkloadKind::serving:
@@ -122,6 +127,8 @@ eval::Cell make_cell(WorkloadKind kind, const std::string& workload, const nlohm
   return cell;
 }
 
-nlohmann::json params_of(const eval::Cell& cell) { return eval::to_json(cell).at("params"); }
+nlohmann::json params_of(const eval::Cell& cell) {
+  return eval::to_json(cell).at("params");
+}
 
 }  // namespace qsweep::sweep::grammar

@@ -1,4 +1,5 @@
-// Workload kinds and their keys: the one table behind reading, defaults, resolved.yaml and the documentation.
+// Workload kinds and their keys: the one table behind reading, defaults, resolved.yaml and the
+// documentation.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -13,11 +14,11 @@ enum class FieldType { integer, real, flag, text, word, integers };
 
 struct Field {
   std::string_view key;
-  std::string_view param;     // name in the cell's canonical JSON
+  std::string_view param;  // name in the cell's canonical JSON
   FieldType type;
-  std::string_view fallback;  // as a study would write it; empty: the key must be there
-  double min = 0, max = 0;    // integer, real, integers
-  bool axis = false;          // a list gives one cell for each value
+  std::string_view fallback;    // as a study would write it; empty: the key must be there
+  double min = 0, max = 0;      // integer, real, integers
+  bool axis = false;            // a list gives one cell for each value
   std::string_view words = {};  // word: separated by spaces
 };
 
@@ -31,7 +32,8 @@ struct KindInfo {
 const KindInfo& kind_info(eval::WorkloadKind kind);
 
 // The cell of these parameters, and back. `params` holds every field of the kind.
-eval::Cell make_cell(eval::WorkloadKind kind, const std::string& workload, const nlohmann::json& params);
+eval::Cell make_cell(eval::WorkloadKind kind, const std::string& workload,
+                     const nlohmann::json& params);
 nlohmann::json params_of(const eval::Cell& cell);
 
 }  // namespace qsweep::sweep::grammar

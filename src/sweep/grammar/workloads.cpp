@@ -67,13 +67,15 @@ Node fallback_node(const Field& field, const Place& place) {
 }
 
 // The values of one field: several for an axis, one otherwise.
-std::vector<json> read_field(const Field& field, const Node& node, const std::string& what, Faults& faults) {
+std::vector<json> read_field(const Field& field, const Node& node, const std::string& what,
+                             Faults& faults) {
   if (!field.axis) return {read_value(field, node, what, faults)};
   std::vector<json> values;
   for (const Node* item : read_list(node, what, faults)) {
     const size_t before = faults.count();
     json value = read_value(field, *item, what, faults);
-    if (faults.count() == before && std::find(values.begin(), values.end(), value) != values.end()) {
+    if (faults.count() == before &&
+        std::find(values.begin(), values.end(), value) != values.end()) {
       faults.add(item->place, what + " has " + describe(*item) + " twice", "", "remove one");
       continue;
     }
@@ -83,39 +85,45 @@ std::vector<json> read_field(const Field& field, const Node& node, const std::st
 }
 
 // What the fields of a kind mean together; mends `params` where a fault was told.
-void check_together(WorkloadKind kind, const Node& body, const std::string& what, json& params, Faults& faults) {
+void check_together(WorkloadKind kind, const Node& body, const std::string& what, json& params,
+                    Faults& faults) {
   if (kind == WorkloadKind::perplexity) {
     const Node* stride = body.find("stride");
     if (params["protocol"] == "disjoint") {
       if (stride != nullptr && params["stride"] != params["window"]) {
-        faults.add(stride->place, what + ".stride has no meaning under disjoint", "windows follow one another",
-                   "remove it");
+        faults.add(stride->place, what + ".stride has no meaning under disjoint",
+                   "windows follow one another", "remove it");
       }
       params["stride"] = params["window"];
     } else if (params["stride"].get<int64_t>() > params["window"].get<int64_t>()) {
       faults.add(stride != nullptr ? stride->place : body.place,
-                 what + ".stride " + params["stride"].dump() + " is longer than the window " + params["window"].dump(),
-                 "tokens between windows would not be scored", "write a stride of at most the window");
+                 what + ".stride " + params["stride"].dump() + " is longer than the window " +
+                     params["window"].dump(),
+                 "tokens between windows would not be scored",
+                 "write a stride of at most the window");
     }
   }
   if (kind == WorkloadKind::sensitivity) {
     const std::string metric = params["metric"];
     const Node* node = body.find("metric");
     if (node != nullptr && !metric.empty() && !is_known_metric(metric)) {
-      faults.add(node->place, what + ": unknown metric '" + metric + "'", "", suggest_word(metric, metric_names()));
+      faults.add(node->place, what + ": unknown metric '" + metric + "'", "",
+                 suggest_word(metric, metric_names()));
     }
   }
   if (kind == WorkloadKind::drift) {
     for (const json& at : params["at"]) {
       if (at.get<int64_t>() <= params["length"].get<int64_t>()) continue;
-      faults.add(body.place, what + ".at has " + at.dump() + " beyond the length " + params["length"].dump(), "",
-                 "write it out with points inside the length");
+      faults.add(body.place,
+                 what + ".at has " + at.dump() + " beyond the length " + params["length"].dump(),
+                 "", "write it out with points inside the length");
     }
   }
 }
 
 // All combinations of the axes, the last axis fastest.
-std::vector<json> combine(const std::vector<std::pair<std::string, std::vector<json>>>& fields, size_t room) {
+std::vector<json> combine(const std::vector<std::pair<std::string, std::vector<json>>>& fields,
+                          size_t room) {
   std::vector<json> all = {json::object()};
   for (const auto& [param, values] : fields) {
     std::vector<json> longer;
@@ -131,24 +139,27 @@ std::vector<json> combine(const std::vector<std::pair<std::string, std::vector<j
   return all;
 }
 
-void read_cells(const KindInfo& info, const Node& body, const std::string& what, size_t room, Workload& workload,
-                Faults& faults) {
+void read_cells(const KindInfo& info, const Node& body, const std::string& what, size_t room,
+                Workload& workload, Faults& faults) {
   std::vector<std::pair<std::string, std::vector<json>>> fields;
   for (const Field& field : info.fields) {
     const Node* node = body.find(std::string(field.key));
     const std::string here = what + "." + std::string(field.key);
     if (node == nullptr && field.fallback.empty()) {
-      faults.add(body.place, what + " lacks the key '" + std::string(field.key) + "'", "", "add it");
+      faults.add(body.place, what + " lacks the key '" + std::string(field.key) + "'", "",
+                 "add it");
       return;
     }
-    fields.emplace_back(field.param,
-                        read_field(field, node != nullptr ? *node : fallback_node(field, body.place), here, faults));
+    fields.emplace_back(
+        field.param, read_field(field, node != nullptr ? *node : fallback_node(field, body.place),
+                                here, faults));
     if (fields.back().second.empty()) return;
   }
   std::vector<json> combinations = combine(fields, room);
   if (combinations.empty()) {
     faults.add(body.place, what + " has too many combinations of lengths",
-               "a study holds at most " + std::to_string(max_cells) + " cells", "shorten its lists");
+               "a study holds at most " + std::to_string(max_cells) + " cells",
+               "shorten its lists");
   }
   for (json& params : combinations) {
     check_together(info.kind, body, what, params, faults);
@@ -167,7 +178,8 @@ Node long_form(const KindInfo& info, const Node& node) {
 }
 
 std::optional<WorkloadKind> kind_of(const Entry& entry, const std::string& what, Faults& faults) {
-  if (const Node* kind = entry.value.find("kind")) return read_name<WorkloadKind>(*kind, what + ".kind", faults);
+  if (const Node* kind = entry.value.find("kind"))
+    return read_name<WorkloadKind>(*kind, what + ".kind", faults);
   const auto kind = parse_name<WorkloadKind>(entry.key);
   if (!kind) {
     faults.add(entry.place, what + " is no kind of workload", "",
@@ -226,13 +238,16 @@ std::string workload_yaml(const Workload& workload, int indent) {
   for (const Field& field : kind_info(workload.kind).fields) {
     if (params.empty()) break;
     // A disjoint protocol's stride is its window's, and follows from it.
-    if (field.key == "stride" && params[0].contains("protocol") && params[0]["protocol"] == "disjoint") continue;
+    if (field.key == "stride" && params[0].contains("protocol") &&
+        params[0]["protocol"] == "disjoint")
+      continue;
     json values = json::array();
     for (const json& one : params) {
       const json& value = one.at(std::string(field.param));
       if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
     }
-    text += margin + std::string(field.key) + ": " + value_yaml(field.axis ? values : values[0]) + "\n";
+    text +=
+        margin + std::string(field.key) + ": " + value_yaml(field.axis ? values : values[0]) + "\n";
   }
   return text;
 }

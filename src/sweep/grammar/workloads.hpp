@@ -13,7 +13,8 @@ inline constexpr int64_t max_repeats = 100000;
 
 std::vector<Workload> read_workloads(const Node& node, Faults& faults);
 
-// The workload's body as lines of YAML, each indented by `indent` spaces, every default written out.
+// The workload's body as lines of YAML, each indented by `indent` spaces, every default written
+// out.
 std::string workload_yaml(const Workload& workload, int indent);
 
 }  // namespace qsweep::sweep::grammar

@@ -64,8 +64,8 @@ TEST_P(Miniature, FewerScaleBitsAreWorse) {
   const double exact = nll({quant::ScaleCodecId::fp32});
   const double five = nll({quant::ScaleCodecId::e5m, 5}), none = nll({quant::ScaleCodecId::e5m, 0});
   std::printf("  %s: nll fp32 scales %.4f, e5m5 %.4f, e5m0 %.4f\n", GetParam(), exact, five, none);
-  // A truncated scale is off by up to a factor of two, one with five bits by 1 / 64: twice the damage
-  // is the least that must show on a thousand tokens.
+  // A truncated scale is off by up to a factor of two, one with five bits by 1 / 64: twice the
+  // damage is the least that must show on a thousand tokens.
   EXPECT_LT(std::fabs(five - exact), 0.01 * exact);
   EXPECT_GT(none - exact, 2 * std::fabs(five - exact));
 }

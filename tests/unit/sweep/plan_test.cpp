@@ -1,4 +1,5 @@
-// Plans: grids, refusals with their reasons, stable ids, costs, the manifest read back and damaged, and the text.
+// Plans: grids, refusals with their reasons, stable ids, costs, the manifest read back and damaged,
+// and the text.
 #include "sweep/plan.hpp"
 
 #include <gtest/gtest.h>
@@ -59,16 +60,20 @@ std::string with(std::string text, const std::string& from, const std::string& t
   return text.replace(at, from.size(), to);
 }
 
-bool refused(const Plan& plan, const std::string& config, const std::string& workload, const std::string& part) {
+bool refused(const Plan& plan, const std::string& config, const std::string& workload,
+             const std::string& part) {
   for (const Refusal& refusal : plan.refusals) {
-    if (refusal.config == config && refusal.workload == workload && refusal.reason.find(part) != std::string::npos) return true;
+    if (refusal.config == config && refusal.workload == workload &&
+        refusal.reason.find(part) != std::string::npos)
+      return true;
   }
   return false;
 }
 
 std::string told_refusals(const Plan& plan) {
   std::string text;
-  for (const Refusal& r : plan.refusals) text += r.config + "/" + r.workload + "/" + r.lengths + ": " + r.reason + "\n";
+  for (const Refusal& r : plan.refusals)
+    text += r.config + "/" + r.workload + "/" + r.lengths + ": " + r.reason + "\n";
   return text;
 }
 
@@ -84,13 +89,14 @@ TEST(Plan, GridIsRepeatThenCellThenConfig) {
   EXPECT_FALSE(plan.shape_known);
 }
 
-// Ids name files and decide what a resumed sweep does again: a change here orphans every run folder. They change
-// only with record::schema::version or the canonical JSON of configs and cells, on purpose.
+// Ids name files and decide what a resumed sweep does again: a change here orphans every run
+// folder. They change only with record::schema::version or the canonical JSON of configs and cells,
+// on purpose.
 TEST(Plan, IdsAreStable) {
   const Plan plan = plan_of(tiny);
   EXPECT_EQ(plan.runs[0].id, "e35e1f177892c2b5");
   EXPECT_EQ(plan.runs[1].id, "8a6cd26a4977c6bc");
-  EXPECT_EQ(plan.runs[7].id, "GOLDEN7");
+  EXPECT_EQ(plan.runs[7].id, "88b13958ba79ce00");
 }
 
 TEST(Plan, IdsFollowContentAndNothingElse) {
@@ -100,7 +106,9 @@ TEST(Plan, IdsFollowContentAndNothingElse) {
     EXPECT_TRUE(ids.insert(run.id).second);
     EXPECT_EQ(run.id.size(), 16u);
   }
-  const auto first_id = [&](const std::string& from, const std::string& to) { return plan_of(with(tiny, from, to)).runs[1].id; };
+  const auto first_id = [&](const std::string& from, const std::string& to) {
+    return plan_of(with(tiny, from, to)).runs[1].id;
+  };
   const std::string id = plan.runs[1].id;
   EXPECT_EQ(first_id("study: tiny", "study: other"), id);
   EXPECT_EQ(first_id("within: 1%", "within: 2%"), id);
@@ -145,11 +153,13 @@ TEST(Plan, RefusesWhatCannotRunWithAReason) {
   const std::string text = with(with(tiny, "nowhere/at-all", "phi-3.5-mini"), "  C1:",
                                 "  C2: {scope: mlp, weights: int4/g128, method: gptq}\n"
                                 "  C3: {scope: mixer_proj, weights: int8/channel}\n  C1:");
-  const Plan plan = plan_of(with(text, "prompt: [4, 8]", "prompt: [4, 131072]") + "noise_floor: true\n");
+  const Plan plan =
+      plan_of(with(text, "prompt: [4, 8]", "prompt: [4, 131072]") + "noise_floor: true\n");
   EXPECT_TRUE(plan.shape_known);
   EXPECT_TRUE(refused(plan, "C2", "", "not available yet")) << told_refusals(plan);
   EXPECT_TRUE(refused(plan, "C3", "", "")) << told_refusals(plan);
-  EXPECT_TRUE(refused(plan, "", "profile", "131074 positions, but the model has 131072")) << told_refusals(plan);
+  EXPECT_TRUE(refused(plan, "", "profile", "131074 positions, but the model has 131072"))
+      << told_refusals(plan);
   for (const auto& run : plan.runs) {
     const std::string& config = plan.study.configs[run.config].name;
     EXPECT_TRUE(config == "C0" || config == "C1" || config == "C0_aa") << config;
@@ -158,7 +168,8 @@ TEST(Plan, RefusesWhatCannotRunWithAReason) {
 }
 
 TEST(Plan, RefusesEverythingWhereTheBaselineCannotRun) {
-  const Plan plan = plan_of(with(tiny, "C0: {}", "C0: {scope: mlp, weights: int4/g128, method: gptq}"));
+  const Plan plan =
+      plan_of(with(tiny, "C0: {}", "C0: {scope: mlp, weights: int4/g128, method: gptq}"));
   EXPECT_TRUE(plan.runs.empty());
   EXPECT_TRUE(refused(plan, "C1", "", "the baseline C0 cannot run")) << told_refusals(plan);
 }
@@ -170,11 +181,12 @@ TEST(Plan, SyntheticRunsNeedNoModelAndRefuseNoConfig) {
   EXPECT_DOUBLE_EQ(plan.runs[0].cost, 0.05);
 }
 
-// Shape by hand: phi-3.5-mini has 32 layers of qkv [9216, 3072], o [3072, 3072], gate_up [16384, 3072],
-// down [3072, 8192], two tables [32064, 3072] and 65 norms of 3072.
+// Shape by hand: phi-3.5-mini has 32 layers of qkv [9216, 3072], o [3072, 3072], gate_up [16384,
+// 3072], down [3072, 8192], two tables [32064, 3072] and 65 norms of 3072.
 TEST(Cost, WeightBytesFollowTheShapes) {
   const model::ModelConfig& shape = *model::published_shape("phi-3.5-mini");
-  const uint64_t attention = 32ull * (9216 * 3072 + 3072 * 3072), mlp = 32ull * (16384 * 3072 + 3072 * 8192);
+  const uint64_t attention = 32ull * (9216 * 3072 + 3072 * 3072),
+                 mlp = 32ull * (16384 * 3072 + 3072 * 8192);
   const uint64_t table = 32064ull * 3072, norms = 65ull * 3072;
   const WeightCost raw = weight_cost(shape, {});
   EXPECT_EQ(raw.resident, 2 * (attention + mlp + 2 * table + norms));
@@ -219,7 +231,8 @@ TEST_P(Shipped, ParsesPlansAndReadsBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Shipped,
-                         testing::Values("quickstart", "smq_phi35", "ssm_mamba2", "ptq_llama32", "kv_c2c", "synthetic"));
+                         testing::Values("quickstart", "smq_phi35", "ssm_mamba2", "ptq_llama32",
+                                         "kv_c2c", "synthetic"));
 
 // The studies' shapes are published, so their costs and memory are known without files.
 TEST(Plan, ShippedStudiesPredictMemoryFromPublishedShapes) {
@@ -233,9 +246,13 @@ TEST(Plan, ShippedStudiesPredictMemoryFromPublishedShapes) {
 TEST(Plan, AHundredThousandRunsPlanInTime) {
   std::string list;
   for (int i = 1; i <= 100; ++i) list += (i > 1 ? ", " : "") + std::to_string(i);
-  const std::string text = "study: big\nmodel: phi-3.5-mini\nrepeats: 10\nnoise_floor: false\nconfigs:\n  C0: {}\n"
-                           "  C: {sweep: {g: [" + list.substr(0, list.find(", 100")) + "]}, scope: mlp, weights: \"int8/g{g}\"}\n"
-                           "workloads:\n  profile: {prompt: [" + list + "], output: 2}\n";
+  const std::string text =
+      "study: big\nmodel: phi-3.5-mini\nrepeats: 10\nnoise_floor: false\nconfigs:\n  C0: {}\n"
+      "  C: {sweep: {g: [" +
+      list.substr(0, list.find(", 100")) +
+      "]}, scope: mlp, weights: \"int8/g{g}\"}\n"
+      "workloads:\n  profile: {prompt: [" +
+      list + "], output: 2}\n";
   const Stopwatch watch;
   const Plan plan = plan_of(text);
   EXPECT_GE(plan.runs.size() + 10 * 100 * plan.refusals.size(), 100000u);
@@ -260,9 +277,11 @@ TEST(Claims, HashFollowsTheirContentAndNotTheirOrder) {
 class Manifest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("qsweep_manifest_" + std::to_string(std::random_device{}()));
+    folder_ = fs::path(testing::TempDir()) /
+              ("qsweep_manifest_" + std::to_string(std::random_device{}()));
     fs::create_directories(folder_);
-    plan_ = plan_of(with(tiny, "  C1:", "  C2: {scope: mlp, weights: int4/g128, method: gptq}\n  C1:"));
+    plan_ =
+        plan_of(with(tiny, "  C1:", "  C2: {scope: mlp, weights: int4/g128, method: gptq}\n  C1:"));
     json_ = plan_to_json(plan_);
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -341,17 +360,20 @@ TEST_F(Manifest, HostileOnesAreRefusedWithTheirPlace) {
 
 TEST_F(Manifest, DamagedFilesAreRefused) {
   const std::string text = json_.dump();
-  for (const std::string& damaged : {std::string(), std::string("null"), std::string("[]"), text.substr(0, text.size() / 2),
-                                     std::string(200000, '['), std::string("{\"study\": \"\xff\"}")}) {
+  for (const std::string& damaged :
+       {std::string(), std::string("null"), std::string("[]"), text.substr(0, text.size() / 2),
+        std::string(200000, '['), std::string("{\"study\": \"\xff\"}")}) {
     EXPECT_NE(refusal_of(damaged).find("plan.json"), std::string::npos);
   }
   for (const auto& [key, value] : json_.items()) {
-    if (key == "cells" || key == "seed" || key == "model_fingerprint" || key.ends_with("bytes") || key.ends_with("max")) {
+    if (key == "cells" || key == "seed" || key == "model_fingerprint" || key.ends_with("bytes") ||
+        key.ends_with("max")) {
       continue;  // for people; the reader needs none of them
     }
     json copy = json_;
     copy.erase(key);
-    EXPECT_NE(refusal_of(copy.dump()).find("lacks the key '" + key + "'"), std::string::npos) << key;
+    EXPECT_NE(refusal_of(copy.dump()).find("lacks the key '" + key + "'"), std::string::npos)
+        << key;
   }
 }
 
