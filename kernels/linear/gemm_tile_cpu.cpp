@@ -1,11 +1,11 @@
 // Weight rows are dequantized a tile at a time and multiplied by SGEMM on one thread; threads share
 // the tiles.
-#include <cblas.h>
 #include <omp.h>
 
 #include <algorithm>
 
 #include "device/buffer.hpp"
+#include "kernels/blas.hpp"
 #include "kernels/common.hpp"
 #include "kernels/linear/strategies.hpp"
 
@@ -16,14 +16,6 @@ namespace {
 // a tile of 8192 columns in 2 MB. Small layers take half of it, so that there are tiles for every
 // thread.
 constexpr int64_t large_tile = 64, small_tile = 32, small_layer = 2048;
-
-void single_threaded_blas() {
-  static const bool once = [] {
-    openblas_set_num_threads(1);
-    return true;
-  }();
-  (void)once;
-}
 
 }  // namespace
 

@@ -1,6 +1,5 @@
 // What this process can reach here and now: a streaming read and an fp32 matrix product, the
 // yardsticks of every fraction that a record states.
-#include <cblas.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "base/clock.hpp"
 #include "device/buffer.hpp"
 #include "eval/workload.hpp"
+#include "kernels/blas.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -92,7 +92,7 @@ Ceilings measure_ceilings(const device::Context& context, uint64_t working_set_b
   const std::lock_guard lock(mutex);
   Ceilings& entry = known[{context.threads, bytes}];
   if (entry.bytes_per_s == 0) {
-    openblas_set_num_threads(1);
+    kernels::single_threaded_blas();
     entry.bytes_per_s = read_rate(context.threads, bytes);
     entry.flops_per_s = matrix_rate(context.threads);
   }

@@ -37,7 +37,8 @@ struct Nf4 {
                                   1.0f};
     return levels[code];
   }
-  // normalized = w / absmax. Counting the thresholds below it has no branches, so loops vectorise.
+  // normalized = w / absmax (a true division, where the CUDA original multiplies by the
+  // reciprocal). Counting the thresholds below it has no branches, so loops vectorise.
   QSWEEP_HD static uint32_t encode(float normalized) {
     constexpr float thresholds[15] = {
         -0.8480964004993439f,  -0.6106329262256622f,  -0.4599952697753906f,   -0.33967943489551544f,

@@ -109,6 +109,7 @@ NF4_LEVELS = F32([
     -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
     0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1])
 
+
 def literal32(text):
     """The fp32 nearest to a decimal, as a compiler reads it. By way of fp64 it would be rounded twice, and these
     thresholds are midpoints of fp32 numbers, where that matters."""
