@@ -34,11 +34,12 @@ struct ModelConfig {
   std::vector<int64_t> eos;
   std::string dtype;  // as the checkpoint says: bfloat16, float16, float32
   // Mamba2 only
-  int64_t ssm_heads = 0, ssm_head_dim = 0, ssm_state = 0, ssm_groups = 0, conv_kernel = 0, inner = 0;
+  int64_t ssm_heads = 0, ssm_head_dim = 0, ssm_state = 0, ssm_groups = 0, conv_kernel = 0,
+          inner = 0;
 
   bool is_ssm() const { return family == Family::mamba2; }
-  int64_t parameters() const;              // all weights, embeddings counted once when tied
-  int64_t kv_elements_per_token() const;   // 2 * layers * kv_heads * head_dim
+  int64_t parameters() const;             // all weights, embeddings counted once when tied
+  int64_t kv_elements_per_token() const;  // 2 * layers * kv_heads * head_dim
 };
 
 // Throws Error{invalid_input} naming the file and the key.
@@ -54,9 +55,9 @@ std::vector<std::string> published_shape_names();
 
 template <>
 inline constexpr auto qsweep::enum_names<qsweep::model::Family> =
-    std::to_array<qsweep::NamePair<qsweep::model::Family>>(
-        {{qsweep::model::Family::llama, "llama"},
-         {qsweep::model::Family::phi3, "phi3"},
-         {qsweep::model::Family::qwen2, "qwen2"},
-         {qsweep::model::Family::qwen3, "qwen3"},
-         {qsweep::model::Family::mamba2, "mamba2"}});
+    std::to_array<qsweep::NamePair<qsweep::model::Family>>({{qsweep::model::Family::llama, "llama"},
+                                                            {qsweep::model::Family::phi3, "phi3"},
+                                                            {qsweep::model::Family::qwen2, "qwen2"},
+                                                            {qsweep::model::Family::qwen3, "qwen3"},
+                                                            {qsweep::model::Family::mamba2,
+                                                             "mamba2"}});

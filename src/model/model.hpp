@@ -1,5 +1,5 @@
-// A model ready to run under one quantization config, its state (KV cache or SSM state), and forward().
-// Family-neutral: families differ in files, not in this interface.
+// A model ready to run under one quantization config, its state (KV cache or SSM state), and
+// forward(). Family-neutral: families differ in files, not in this interface.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +34,13 @@ struct Matrix {
 
 // One linear layer y = x W^T + b. Weights are shared between configs that hold them alike.
 struct Linear {
-  std::string name;                 // as the checkpoint names it, without ".weight"
+  std::string name;  // as the checkpoint names it, without ".weight"
   quant::LinearRole role;
-  int64_t layer = -1;               // -1: outside the blocks (lm_head)
-  bool quantized = false;           // in scope of the config and quantized from the checkpoint's weights
+  int64_t layer = -1;      // -1: outside the blocks (lm_head)
+  bool quantized = false;  // in scope of the config and quantized from the checkpoint's weights
   std::shared_ptr<const quant::PackedMatrix> weight;  // [out, in]
   std::shared_ptr<const Matrix> bias;                 // [1, out] or null
-  std::string hash_when_packed;     // packed_hash right after quantization; empty if not quantized
+  std::string hash_when_packed;  // packed_hash right after quantization; empty if not quantized
   // Kernel calls of this linear by kernel name (the certificate's per-tensor witness).
   std::shared_ptr<device::KernelCalls> calls;
 };
@@ -48,16 +48,17 @@ struct Linear {
 // Called with each linear's input x [rows, in] during forward(), before the product.
 using LinearObserver = std::function<void(const Linear&, const float* x, int64_t rows)>;
 
-struct Model;   // weights and structure, defined per family in the .cpp files
-class State;    // what a sequence leaves behind: KV cache, or conv and SSM state
+struct Model;  // weights and structure, defined per family in the .cpp files
+class State;   // what a sequence leaves behind: KV cache, or conv and SSM state
 
 struct LoadReport {
   double quantize_seconds = 0;
   std::vector<quant::TensorError> errors;  // one row a quantized linear
 };
 
-// Builds the model of one config. Tensors outside the scope are shared with `base` where it is given (a model of
-// the same checkpoint). A folder written by `qsweep quantize` is loaded packed (checkpoint has quantization.json).
+// Builds the model of one config. Tensors outside the scope are shared with `base` where it is
+// given (a model of the same checkpoint). A folder written by `qsweep quantize` is loaded packed
+// (checkpoint has quantization.json).
 std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const quant::QuantConfig& config, const device::Context& context,
                                    const Model* base = nullptr, LoadReport* report = nullptr);
@@ -66,13 +67,14 @@ const ModelConfig& config_of(const Model& model);
 // Every linear, in forward order; stable pointers. Non-const for tests of the certificate.
 std::vector<const Linear*> linears(const Model& model);
 std::vector<Linear*> linears(Model& model);
-uint64_t forward_count(const Model& model);      // forward() calls so far
-uint64_t head_count(const Model& model);         // logits() calls so far
-uint64_t resident_weight_bytes(const Model& model);  // all weights of this config, shared ones included
+uint64_t forward_count(const Model& model);  // forward() calls so far
+uint64_t head_count(const Model& model);     // logits() calls so far
+uint64_t resident_weight_bytes(
+    const Model& model);  // all weights of this config, shared ones included
 
 // `max_tokens`: capacity of the cache in positions.
 std::unique_ptr<State, void (*)(State*)> make_state(const Model& model, int64_t max_tokens);
-int64_t state_length(const State& state);        // tokens seen
+int64_t state_length(const State& state);  // tokens seen
 uint64_t state_bytes(const State& state);
 void reset_state(State& state);
 
@@ -82,8 +84,9 @@ struct Chunk {
   std::span<const int32_t> tokens;
 };
 
-// Runs the chunks together and returns the hidden states after the final norm, [sum of tokens, hidden], chunk by
-// chunk. Token ids must lie in [0, vocab) and each state must have room, else Error{invalid_input}.
+// Runs the chunks together and returns the hidden states after the final norm, [sum of tokens,
+// hidden], chunk by chunk. Token ids must lie in [0, vocab) and each state must have room, else
+// Error{invalid_input}.
 Matrix forward(const device::Context& context, Model& model, std::span<const Chunk> chunks,
                const LinearObserver* observer = nullptr);
 // logits [rows, vocab] of hidden [rows, hidden].
@@ -95,8 +98,8 @@ int32_t argmax(std::span<const float> logits);
 // out[v] = logits[v] - log(sum exp(logits)); double accumulation.
 void log_softmax(std::span<const float> logits, std::span<float> out);
 
-// Bytes that one decoded token must read at context length `context_length` (weights once, KV once) and its
-// floating-point operations; and the same of a prefill of n tokens.
+// Bytes that one decoded token must read at context length `context_length` (weights once, KV once)
+// and its floating-point operations; and the same of a prefill of n tokens.
 struct Work {
   double bytes = 0, flops = 0;
 };

@@ -32,7 +32,8 @@ constexpr auto attribute_table = std::to_array<AttributeInfo>({
     {"weight_format", Type::text, "format of the weights in scope"},
     {"config_json", Type::text, "the config in canonical form"},
     {"protocol", Type::text, "what a quality figure depends on beside the model, as JSON"},
-    {"protocol_fingerprint", Type::text, "hash of protocol; figures of different ones are not compared"},
+    {"protocol_fingerprint", Type::text,
+     "hash of protocol; figures of different ones are not compared"},
     {"backend", Type::text, "cpu or cuda"},
     {"compute", Type::text, "type of activations between ops"},
     {"threads", Type::integer, "threads of the rank"},
@@ -65,59 +66,79 @@ constexpr auto attribute_table = std::to_array<AttributeInfo>({
 using enum Scale;
 using enum Better;
 constexpr auto metric_table = std::to_array<MetricInfo>({
-    {"profile.ttft_ms", "ms", "time to first token: submission to first output token", ratio, lower, false, "", ""},
-    {"profile.tpot_ms", "ms", "time per output token: (end to end - ttft) / (output tokens - 1)", ratio, lower, false, "", ""},
+    {"profile.ttft_ms", "ms", "time to first token: submission to first output token", ratio, lower,
+     false, "", ""},
+    {"profile.tpot_ms", "ms", "time per output token: (end to end - ttft) / (output tokens - 1)",
+     ratio, lower, false, "", ""},
     {"profile.first_decode_ms", "ms", "first decode step", ratio, lower, false, "", ""},
     {"profile.e2e_ms", "ms", "submission to last output token", ratio, lower, false, "", ""},
-    {"profile.prefill_tokens_per_s", "1/s", "prompt tokens per second of prefill", ratio, higher, false, "", ""},
-    {"profile.decode_tokens_per_s", "1/s", "output tokens per second of decode", ratio, higher, false, "", ""},
+    {"profile.prefill_tokens_per_s", "1/s", "prompt tokens per second of prefill", ratio, higher,
+     false, "", ""},
+    {"profile.decode_tokens_per_s", "1/s", "output tokens per second of decode", ratio, higher,
+     false, "", ""},
     {"profile.prefill_peak_bytes", "byte", "peak memory of prefill", ratio, lower, false, "", ""},
     {"profile.decode_peak_bytes", "byte", "peak memory of decode", ratio, lower, false, "", ""},
-    {"profile.process_peak_bytes", "byte", "peak resident set of the process", ratio, lower, false, "", ""},
+    {"profile.process_peak_bytes", "byte", "peak resident set of the process", ratio, lower, false,
+     "", ""},
     {"profile.weight_bytes", "byte", "resident bytes of all weights", ratio, lower, true, "", ""},
-    {"profile.state_bytes", "byte", "resident bytes of the cache or state", ratio, lower, true, "", ""},
-    {"profile.prefill_flops", "1", "floating-point operations that prefill needs", ratio, neither, true, "", ""},
+    {"profile.state_bytes", "byte", "resident bytes of the cache or state", ratio, lower, true, "",
+     ""},
+    {"profile.prefill_flops", "1", "floating-point operations that prefill needs", ratio, neither,
+     true, "", ""},
     {"profile.prefill_bytes", "byte", "bytes that prefill must read", ratio, neither, true, "", ""},
-    {"profile.decode_flops", "1", "operations that a decoded token needs, mean", ratio, neither, true, "", ""},
-    {"profile.decode_bytes", "byte", "bytes that a decoded token must read, mean", ratio, neither, true, "", ""},
-    {"profile.ceiling_bytes_per_s", "byte/s", "streaming read measured in this process", ratio, higher, false, "", ""},
-    {"profile.ceiling_flops_per_s", "1/s", "matrix rate measured in this process", ratio, higher, false, "", ""},
-    {"profile.prefill_fraction", "1", "roofline time of prefill over its time", ratio, higher, false, "", ""},
-    {"profile.decode_fraction", "1", "roofline time of a decoded token over its time", ratio, higher, false, "", ""},
-    {"profile.energy_j", "J", "energy of the timed part; NaN where there is no counter", ratio, lower, false, "", ""},
-    {"perplexity.nll", "nat/token", "mean negative log-likelihood of a token", additive, lower, true,
-     "samples/window_nll", "samples/window_tokens"},
+    {"profile.decode_flops", "1", "operations that a decoded token needs, mean", ratio, neither,
+     true, "", ""},
+    {"profile.decode_bytes", "byte", "bytes that a decoded token must read, mean", ratio, neither,
+     true, "", ""},
+    {"profile.ceiling_bytes_per_s", "byte/s", "streaming read measured in this process", ratio,
+     higher, false, "", ""},
+    {"profile.ceiling_flops_per_s", "1/s", "matrix rate measured in this process", ratio, higher,
+     false, "", ""},
+    {"profile.prefill_fraction", "1", "roofline time of prefill over its time", ratio, higher,
+     false, "", ""},
+    {"profile.decode_fraction", "1", "roofline time of a decoded token over its time", ratio,
+     higher, false, "", ""},
+    {"profile.energy_j", "J", "energy of the timed part; NaN where there is no counter", ratio,
+     lower, false, "", ""},
+    {"perplexity.nll", "nat/token", "mean negative log-likelihood of a token", additive, lower,
+     true, "samples/window_nll", "samples/window_tokens"},
     {"perplexity.ppl", "1", "exp of nll: perplexity per token", ratio, lower, true, "", ""},
     {"perplexity.word_ppl", "1", "exp of total nll per word", ratio, lower, true, "", ""},
     {"perplexity.byte_ppl", "1", "exp of total nll per UTF-8 byte", ratio, lower, true, "", ""},
-    {"perplexity.bits_per_byte", "bit/byte", "total nll in bits per UTF-8 byte", ratio, lower, true, "", ""},
+    {"perplexity.bits_per_byte", "bit/byte", "total nll in bits per UTF-8 byte", ratio, lower, true,
+     "", ""},
     {"perplexity.tokens", "1", "scored tokens", ratio, neither, true, "", ""},
-    {"perplexity.kl", "nat/token", "KL divergence from the baseline config, mean over tokens", additive, lower, true,
-     "samples/window_kl", "samples/window_tokens"},
-    {"perplexity.top1_agreement", "1", "share of tokens whose best guess equals the baseline's", additive, higher,
-     true, "samples/window_top1_agreement", "samples/window_tokens"},
+    {"perplexity.kl", "nat/token", "KL divergence from the baseline config, mean over tokens",
+     additive, lower, true, "samples/window_kl", "samples/window_tokens"},
+    {"perplexity.top1_agreement", "1", "share of tokens whose best guess equals the baseline's",
+     additive, higher, true, "samples/window_top1_agreement", "samples/window_tokens"},
     {"perplexity.tokens_per_s", "1/s", "scored tokens per second", ratio, higher, false, "", ""},
-    {"synthetic.value", "1", "deterministic number of the synthetic workload", additive, lower, true,
-     "samples/synthetic_items", ""},
+    {"synthetic.value", "1", "deterministic number of the synthetic workload", additive, lower,
+     true, "samples/synthetic_items", ""},
     {"synthetic.seconds", "s", "time slept", ratio, lower, false, "", ""},
 });
 
 constexpr auto dataset_table = std::to_array<DatasetInfo>({
-    {"samples/token_latency_ms", Type::real, "ms", "latency of every output token; the first is TTFT", "token"},
+    {"samples/token_latency_ms", Type::real, "ms",
+     "latency of every output token; the first is TTFT", "token"},
     {"samples/output_ids", Type::integer, "1", "token ids generated by the timed part", "token"},
-    {"samples/window_nll", Type::real, "nat/token", "mean nll of the tokens scored in a window", "window"},
+    {"samples/window_nll", Type::real, "nat/token", "mean nll of the tokens scored in a window",
+     "window"},
     {"samples/window_tokens", Type::integer, "1", "tokens scored in a window", "window"},
     {"samples/window_begin", Type::integer, "1", "first token of a window", "window"},
-    {"samples/window_kl", Type::real, "nat/token", "mean KL divergence from the baseline in a window", "window"},
-    {"samples/window_top1_agreement", Type::real, "1", "share of a window's tokens with the baseline's best guess",
-     "window"},
+    {"samples/window_kl", Type::real, "nat/token",
+     "mean KL divergence from the baseline in a window", "window"},
+    {"samples/window_top1_agreement", Type::real, "1",
+     "share of a window's tokens with the baseline's best guess", "window"},
     {"samples/synthetic_items", Type::real, "1", "items of the synthetic workload", "item"},
     {"layers/tensor", Type::text, "1", "linear that was quantized", "tensor"},
     {"layers/layer", Type::integer, "1", "block of the linear, -1 outside", "tensor"},
     {"layers/format", Type::text, "1", "format of the linear", "tensor"},
-    {"layers/relative_mse", Type::real, "1", "squared error of the weights over their squared norm", "tensor"},
+    {"layers/relative_mse", Type::real, "1", "squared error of the weights over their squared norm",
+     "tensor"},
     {"layers/worst_group", Type::real, "1", "largest relative squared error of a group", "tensor"},
-    {"layers/cosine", Type::real, "1", "cosine similarity of original and quantized weights", "tensor"},
+    {"layers/cosine", Type::real, "1", "cosine similarity of original and quantized weights",
+     "tensor"},
     {"layers/code_bytes", Type::integer, "byte", "bytes of codes", "tensor"},
     {"layers/scale_bytes", Type::integer, "byte", "bytes of scales and zeros", "tensor"},
     {"certificate/tensor", Type::text, "1", "linear", "linear"},
@@ -125,20 +146,27 @@ constexpr auto dataset_table = std::to_array<DatasetInfo>({
     {"certificate/expected_format", Type::text, "1", "format that the config promises", "linear"},
     {"certificate/bytes", Type::integer, "byte", "resident bytes", "linear"},
     {"certificate/formula_bytes", Type::integer, "byte", "bytes by the format's formula", "linear"},
-    {"certificate/hash_packed", Type::text, "1", "hash of the packed bytes after quantization", "linear"},
+    {"certificate/hash_packed", Type::text, "1", "hash of the packed bytes after quantization",
+     "linear"},
     {"certificate/hash_after", Type::text, "1", "hash of the packed bytes after the run", "linear"},
-    {"certificate/kernels", Type::text, "1", "kernels called for this linear, with counts", "linear"},
+    {"certificate/kernels", Type::text, "1", "kernels called for this linear, with counts",
+     "linear"},
     {"certificate/calls", Type::integer, "1", "kernel calls for this linear", "linear"},
-    {"certificate/expected_calls", Type::integer, "1", "calls that the forward passes of the run need", "linear"},
-    {"certificate/sqnr_db", Type::real, "dB", "signal to quantization noise; NaN where not quantized", "linear"},
-    {"certificate/sqnr_low_db", Type::real, "dB", "lower edge of the band the format promises", "linear"},
-    {"certificate/sqnr_high_db", Type::real, "dB", "upper edge of the band the format promises", "linear"},
-    {"certificate/canary", Type::real, "1", "relative difference of canary logits from the baseline", "canary"},
+    {"certificate/expected_calls", Type::integer, "1",
+     "calls that the forward passes of the run need", "linear"},
+    {"certificate/sqnr_db", Type::real, "dB",
+     "signal to quantization noise; NaN where not quantized", "linear"},
+    {"certificate/sqnr_low_db", Type::real, "dB", "lower edge of the band the format promises",
+     "linear"},
+    {"certificate/sqnr_high_db", Type::real, "dB", "upper edge of the band the format promises",
+     "linear"},
+    {"certificate/canary", Type::real, "1",
+     "relative difference of canary logits from the baseline", "canary"},
 });
 
 template <class Table>
-auto find_in(const Table& table, std::string_view name, std::string_view Table::value_type::*key) ->
-    const typename Table::value_type* {
+auto find_in(const Table& table, std::string_view name, std::string_view Table::value_type::*key)
+    -> const typename Table::value_type* {
   const auto found =
       std::find_if(table.begin(), table.end(), [&](const auto& row) { return row.*key == name; });
   return found == table.end() ? nullptr : &*found;
@@ -150,9 +178,15 @@ std::string_view type_name(Type type) {
 
 }  // namespace
 
-std::span<const AttributeInfo> attributes() { return attribute_table; }
-std::span<const MetricInfo> metrics() { return metric_table; }
-std::span<const DatasetInfo> datasets() { return dataset_table; }
+std::span<const AttributeInfo> attributes() {
+  return attribute_table;
+}
+std::span<const MetricInfo> metrics() {
+  return metric_table;
+}
+std::span<const DatasetInfo> datasets() {
+  return dataset_table;
+}
 
 const AttributeInfo* find_attribute(std::string_view name) {
   return find_in(attribute_table, name, &AttributeInfo::name);
@@ -165,22 +199,31 @@ const DatasetInfo* find_dataset(std::string_view path) {
 }
 
 std::string markdown() {
-  std::string text = "# What a run's HDF5 file holds\n\nGenerated from `src/record/schema.cpp` by `qsweep inspect "
-                     "--schema`; schema version " + std::to_string(version) + ".\n";
+  std::string text =
+      "# What a run's HDF5 file holds\n\nGenerated from `src/record/schema.cpp` by `qsweep inspect "
+      "--schema`; schema version " +
+      std::to_string(version) + ".\n";
   const auto row = [&text](std::initializer_list<std::string_view> cells) {
     for (const std::string_view cell : cells) text.append("| ").append(cell).append(" ");
     text.append("|\n");
   };
   text += "\n## Root attributes\n\n| name | type | meaning |\n|---|---|---|\n";
   for (const auto& a : attribute_table) row({a.name, type_name(a.type), a.meaning});
-  text += "\n## Metrics: scalars `/metrics/<name>`\n\n| name | units | meaning | compared | better | items |\n"
-          "|---|---|---|---|---|---|\n";
+  text +=
+      "\n## Metrics: scalars `/metrics/<name>`\n\n| name | units | meaning | compared | better | "
+      "items |\n"
+      "|---|---|---|---|---|---|\n";
   for (const auto& m : metric_table) {
     row({m.name, m.units, m.long_name, m.scale == ratio ? "as ratio" : "as difference",
-         m.better == lower ? "lower" : m.better == higher ? "higher" : "-", m.items});
+         m.better == lower    ? "lower"
+         : m.better == higher ? "higher"
+                              : "-",
+         m.items});
   }
-  text += "\n## Datasets\n\n| path | type | units | meaning | dimensions |\n|---|---|---|---|---|\n";
-  for (const auto& d : dataset_table) row({d.path, type_name(d.type), d.units, d.long_name, d.dims});
+  text +=
+      "\n## Datasets\n\n| path | type | units | meaning | dimensions |\n|---|---|---|---|---|\n";
+  for (const auto& d : dataset_table)
+    row({d.path, type_name(d.type), d.units, d.long_name, d.dims});
   return text;
 }
 

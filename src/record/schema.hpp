@@ -1,4 +1,5 @@
-// The one place where names of attributes, metrics and datasets stand. docs are generated from these tables.
+// The one place where names of attributes, metrics and datasets stand. docs are generated from
+// these tables.
 #pragma once
 
 #include <cstdint>
@@ -18,27 +19,29 @@ struct AttributeInfo {
   std::string_view meaning;
 };
 
-// How values of a metric compare: ratio (times, bytes, rates: compared in logs) or additive (nll, accuracy).
+// How values of a metric compare: ratio (times, bytes, rates: compared in logs) or additive (nll,
+// accuracy).
 enum class Scale { ratio, additive };
 enum class Better { lower, higher, neither };
 
 struct MetricInfo {
-  std::string_view name;       // "<workload kind>.<metric>"
-  std::string_view units;      // "1" for dimensionless
+  std::string_view name;   // "<workload kind>.<metric>"
+  std::string_view units;  // "1" for dimensionless
   std::string_view long_name;
   Scale scale;
   Better better;
-  bool deterministic;          // same bits at every repeat (quality), so items and not repeats carry the spread
-  std::string_view items;      // dataset of per-item values whose weighted mean is the metric, or empty
-  std::string_view weights;    // dataset of the items' weights, or empty for equal weights
+  bool deterministic;  // same bits at every repeat (quality), so items and not repeats carry the
+                       // spread
+  std::string_view items;  // dataset of per-item values whose weighted mean is the metric, or empty
+  std::string_view weights;  // dataset of the items' weights, or empty for equal weights
 };
 
 struct DatasetInfo {
-  std::string_view path;       // inside the file
+  std::string_view path;  // inside the file
   Type type;
   std::string_view units;
   std::string_view long_name;
-  std::string_view dims;       // comma-separated dimension names
+  std::string_view dims;  // comma-separated dimension names
 };
 
 std::span<const AttributeInfo> attributes();

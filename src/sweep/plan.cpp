@@ -258,7 +258,8 @@ class Planner {
     }
   }
 
-  // Everything that decides a run's result, as JSON; the repeat comes last and is filled in per run.
+  // Everything that decides a run's result, as JSON; the repeat comes last and is filled in per
+  // run.
   std::string content(const std::string& config_json, size_t c, size_t k,
                       const std::string& baseline_json, const std::string& cell_json) {
     const Study& study = plan_.study;

@@ -1,5 +1,6 @@
-// Study -> plan: which runs there are, which combinations are refused and why, what each costs, who would run
-// what. A pure function of the study and of what is known about the model; touches nothing.
+// Study -> plan: which runs there are, which combinations are refused and why, what each costs, who
+// would run what. A pure function of the study and of what is known about the model; touches
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,13 @@
 namespace qsweep::sweep {
 
 struct Run {
-  std::string id;              // first 16 hex digits of the hash of the resolved content
-  size_t config = 0;           // index into Study::configs
-  size_t cell = 0;             // index into Plan::cells
+  std::string id;     // first 16 hex digits of the hash of the resolved content
+  size_t config = 0;  // index into Study::configs
+  size_t cell = 0;    // index into Plan::cells
   int64_t repeat = 0;
-  double cost = 0;             // predicted seconds
-  std::string path;            // results/<config>/<workload>/<lengths>/r<repeat>.h5, relative to the run folder
+  double cost = 0;  // predicted seconds
+  std::string
+      path;  // results/<config>/<workload>/<lengths>/r<repeat>.h5, relative to the run folder
 };
 
 struct Refusal {
@@ -28,14 +30,15 @@ struct Refusal {
 
 // What the prediction rests on.
 struct Rates {
-  double flops_per_s = 2e10;   // matrix rate of one rank
-  double bytes_per_s = 5e9;    // streaming read of one rank
-  double overhead_s = 0.05;    // fixed cost of a run
+  double flops_per_s = 2e10;  // matrix rate of one rank
+  double bytes_per_s = 5e9;   // streaming read of one rank
+  double overhead_s = 0.05;   // fixed cost of a run
 };
 
 struct PlanOptions {
-  std::vector<std::string> only;  // globs on run id, config, workload, "config/workload"; empty: all
-  int64_t repeats = 0;            // overrides the study's when > 0
+  std::vector<std::string>
+      only;             // globs on run id, config, workload, "config/workload"; empty: all
+  int64_t repeats = 0;  // overrides the study's when > 0
   Rates rates;
 };
 
@@ -47,7 +50,7 @@ struct Plan {
   std::vector<eval::Cell> cells;
   std::vector<Run> runs;          // grid order: repeat, cell, config
   std::vector<Refusal> refusals;  // an empty config, workload or lengths stands for all
-  Rates rates;                 // what the costs rest on
+  Rates rates;                    // what the costs rest on
   uint64_t weight_bytes_max = 0;  // largest config's weights
   uint64_t peak_bytes = 0;        // estimated memory of a rank with one config resident
 };
@@ -63,13 +66,13 @@ nlohmann::json plan_to_json(const Plan& plan);
 // What the reducer needs of a plan, read back from manifests/plan.json.
 struct PlanManifest {
   std::string study, model, baseline;
-  std::vector<std::string> configs;               // names, in study order
-  std::vector<std::string> duplicate_of;          // per config; empty string if none
+  std::vector<std::string> configs;       // names, in study order
+  std::vector<std::string> duplicate_of;  // per config; empty string if none
   std::vector<Claim> claims;
   std::string claims_hash;
   struct Entry {
     std::string id, config, workload, lengths, path;
-    std::string kind;                             // workload kind
+    std::string kind;  // workload kind
     int64_t repeat = 0;
     double cost = 0;
   };
@@ -78,8 +81,8 @@ struct PlanManifest {
 };
 PlanManifest read_plan_manifest(const std::filesystem::path& plan_json);
 
-// The text of --plan: cells, costs, memory, refused combinations, and for `ranks` the shares and the predicted
-// efficiency (from the simulator in share.hpp).
+// The text of --plan: cells, costs, memory, refused combinations, and for `ranks` the shares and
+// the predicted efficiency (from the simulator in share.hpp).
 std::string plan_text(const Plan& plan, int64_t ranks);
 
 }  // namespace qsweep::sweep

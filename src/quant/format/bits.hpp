@@ -3,7 +3,9 @@
 // another: code i at bits [i*width, (i+1)*width).
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "base/half.hpp"
 
@@ -25,14 +27,20 @@ constexpr uint64_t stream_bytes(int64_t codes, int width) {
   return (static_cast<uint64_t>(codes) * static_cast<uint64_t>(width) + 7) / 8;
 }
 
-// stream: [bytes]. A code of 16 bits can touch three bytes; none beyond the end is read.
+// stream: [bytes]. A code of 16 bits can touch three bytes; none beyond the end is read. One 4-byte
+// load but for the last codes: kernels decode a scale every few dozen weights.
 QSWEEP_HD inline uint32_t load_bits(const uint8_t* stream, uint64_t bytes, int64_t index,
                                     int width) {
+  static_assert(std::endian::native == std::endian::little);
   const uint64_t bit = static_cast<uint64_t>(index) * static_cast<uint64_t>(width);
   const uint64_t byte = bit >> 3;
-  uint32_t window = stream[byte];
-  if (byte + 1 < bytes) window |= static_cast<uint32_t>(stream[byte + 1]) << 8;
-  if (byte + 2 < bytes) window |= static_cast<uint32_t>(stream[byte + 2]) << 16;
+  uint32_t window = 0;
+  if (byte + sizeof window <= bytes) {
+    std::memcpy(&window, stream + byte, sizeof window);
+  } else {
+    for (uint64_t i = byte; i < bytes; ++i)
+      window |= static_cast<uint32_t>(stream[i]) << (8 * (i - byte));
+  }
   return (window >> (bit & 7)) & ((1u << width) - 1u);
 }
 

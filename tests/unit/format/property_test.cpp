@@ -82,10 +82,10 @@ TEST(Property, PublishedShapesTakeThePublishedBits) {
   EXPECT_NEAR(bits({ScaleCodecId::dq8, 0, true, {}}, FormatId::nf4, 64), 4.127, 5e-4);
 }
 
-// Levels of a format in ascending order, as a table over all the codes that are ever written (int8 has no -128).
+// Levels of a format in ascending order, as a table over all the codes that are ever written (int8
+// has no -128).
 template <class F>
-  requires(F::bits <= 8)
-std::vector<float> levels_of(bool symmetric) {
+requires(F::bits <= 8) std::vector<float> levels_of(bool symmetric) {
   std::vector<float> levels;
   for (uint32_t code = 0; code < (1u << F::bits); ++code) {
     if constexpr (F::integer) {
