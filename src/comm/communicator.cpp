@@ -169,9 +169,11 @@ void coordinated(const Communicator& communicator, const std::function<void()>& 
   ErrorKind kind = ErrorKind::internal;
   std::string text, first;
   bool alike = true;
+  size_t failed = 0;
   for (size_t r = 0; r < outcomes.size(); ++r) {
     if (outcomes[r] == "-") continue;
     const std::string message = outcomes[r].substr(1);
+    ++failed;
     if (text.empty()) {
       kind = static_cast<ErrorKind>(outcomes[r][0] - '0');
       first = message;
@@ -183,7 +185,7 @@ void coordinated(const Communicator& communicator, const std::function<void()>& 
   }
   if (text.empty()) return;
   // The same fault seen by all ranks (a bad study, say) is told once.
-  throw Error(kind, alike ? first : text);
+  throw Error(kind, alike && failed == outcomes.size() ? first : text);
 }
 
 void check_rank_count(const Communicator& communicator, int expected) {

@@ -183,11 +183,11 @@ std::string summary_text(const Plan& plan, const Sum& total, const Simulation& s
       plan.refusals.empty() ? "nothing is refused" : plural(plan.refusals.size(), "refusal"));
   text += repeats_text(plan);
   if (total.runs == 0) return text + "  nothing to run\n";
-  text += fmt::format(
-      "  predicted {} of work: {} on {}, which is {} rank-hours, {:.0f} % of them busy\n",
-      human_seconds(total.seconds), human_seconds(simulation.makespan),
-      plural(static_cast<size_t>(ranks), "rank"),
-      human_hours(simulation.makespan * static_cast<double>(ranks)), 100 * simulation.efficiency());
+  text += fmt::format("  predicted {} of work: {} on {}, {} rank-hours, efficiency {:.0f} %\n",
+                      human_seconds(total.seconds), human_seconds(simulation.makespan),
+                      plural(static_cast<size_t>(ranks), "rank"),
+                      human_hours(simulation.makespan * static_cast<double>(ranks)),
+                      100 * simulation.efficiency());
   if (plan.shape_known && plan.peak_bytes > 0) {
     text += fmt::format("  assuming {:.3g} FLOP/s and {:.3g} byte/s a rank\n",
                         plan.rates.flops_per_s, plan.rates.bytes_per_s);
