@@ -41,3 +41,8 @@ if(QSWEEP_MPI)
   endif()
 endif()
 message(STATUS "qsweep: MPI ${QSWEEP_MPI_TARGET}, HDF5 ${QSWEEP_HDF5_TARGET}")
+
+# The preset is there, the kernels are not: nobody should mistake a CPU build for a GPU one.
+if(QSWEEP_CUDA)
+  message(WARNING "qsweep: the CUDA backend is not available yet; this build has the CPU backend only")
+endif()

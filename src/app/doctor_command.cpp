@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
-#include <boost/program_options.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
 #include "app/commands.hpp"
 #include "app/machine.hpp"
+#include "app/options.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "comm/communicator.hpp"
@@ -95,18 +95,10 @@ Finding check_hub() {
 
 int doctor_command(const Arguments& arguments) {
   std::string out = "data/runs";
-  bool help = false;
   po::options_description options(
       "qsweep doctor: what this machine has, what is missing, what to do");
-  options.add_options()("help,h", po::bool_switch(&help), "print this text")(
-      "out", po::value(&out)->default_value(out), "parent of run folders");
-  po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(options).run(), values);
-  po::notify(values);
-  if (help) {
-    std::cout << options;
-    return 0;
-  }
+  options.add_options()("out", po::value(&out)->default_value(out), "parent of run folders");
+  if (!parse_options(arguments, options)) return 0;
   std::cout << version_text() << ", HDF5 " << record::hdf5::library_version() << "\n"
             << fmt::format("{:.1f} GB of memory\n",
                            static_cast<double>(physical_memory_bytes()) * 1e-9);

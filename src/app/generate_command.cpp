@@ -1,5 +1,4 @@
 // qsweep generate: greedy continuation of a prompt, and the prompt's logits on request.
-#include <boost/program_options.hpp>
 #include <charconv>
 #include <filesystem>
 #include <iostream>
@@ -7,6 +6,7 @@
 
 #include "app/commands.hpp"
 #include "app/machine.hpp"
+#include "app/options.hpp"
 #include "app/study_config.hpp"
 #include "base/error.hpp"
 #include "model/model.hpp"
@@ -43,8 +43,8 @@ std::vector<int32_t> parse_ids(const std::string& text) {
 Settings parse(const Arguments& arguments) {
   Settings s;
   po::options_description options("qsweep generate: greedy continuation of a prompt");
-  options.add_options()("help,h", po::bool_switch(&s.help), "print this text")(
-      "model", po::value(&s.model), "model folder (also one written by qsweep quantize) or hub id")(
+  options.add_options()("model", po::value(&s.model),
+                        "model folder (also one written by qsweep quantize) or hub id")(
       "prompt", po::value(&s.prompt), "text to continue")("tokens", po::value(&s.tokens),
                                                           "token ids to continue: 1,2,3")(
       "max-new", po::value(&s.max_new)->default_value(s.max_new), "tokens to generate")(
@@ -58,12 +58,8 @@ Settings parse(const Arguments& arguments) {
       "compute", po::value(&s.compute)->default_value(s.compute), "fp32 or bf16")(
       "threads", po::value(&s.threads)->default_value(0, "all cores"), "threads");
   po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(options).run(), values);
-  po::notify(values);
-  if (s.help) {
-    std::cout << options;
-    return s;
-  }
+  s.help = !parse_options(arguments, options, nullptr, &values);
+  if (s.help) return s;
   s.has_prompt = values.count("prompt") > 0;
   s.has_tokens = values.count("tokens") > 0;
   if (s.model.empty()) throw_invalid("generate needs --model", "a folder or a hub id");

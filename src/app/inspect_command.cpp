@@ -1,10 +1,10 @@
 // qsweep inspect FILE.h5|RUN_DIR, qsweep status RUN_DIR: what is on disk, for a person.
-#include <boost/program_options.hpp>
 #include <filesystem>
 #include <iostream>
 #include <map>
 
 #include "app/commands.hpp"
+#include "app/options.hpp"
 #include "app/progress.hpp"
 #include "base/error.hpp"
 #include "record/inspect.hpp"
@@ -22,25 +22,15 @@ namespace fs = std::filesystem;
 std::string parse_path(const Arguments& arguments, const std::string& title,
                        const std::string& what, bool* schema) {
   std::string path;
-  bool help = false, print_schema = false;
-  po::options_description visible(title);
-  visible.add_options()("help,h", po::bool_switch(&help), "print this text");
+  bool print_schema = false;
+  po::options_description options(title);
   if (schema != nullptr) {
-    visible.add_options()("schema", po::bool_switch(&print_schema),
+    options.add_options()("schema", po::bool_switch(&print_schema),
                           "print the names a record may hold, as Markdown");
   }
-  po::options_description all;
-  all.add(visible).add_options()("path", po::value(&path));
-  po::positional_options_description positional;
-  positional.add("path", 1);
-  po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(all).positional(positional).run(), values);
-  po::notify(values);
+  const bool wanted = parse_options(arguments, options, &path);
   if (schema != nullptr) *schema = print_schema;
-  if (help) {
-    std::cout << visible;
-    return {};
-  }
+  if (!wanted) return {};
   if (path.empty() && !print_schema) throw_invalid(what + " is missing", title);
   return path;
 }

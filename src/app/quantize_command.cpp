@@ -1,11 +1,11 @@
 // qsweep quantize: a checkpoint folder with packed (or dequantized) weights, which generate and
 // studies load.
-#include <boost/program_options.hpp>
 #include <filesystem>
 #include <iostream>
 
 #include "app/commands.hpp"
 #include "app/machine.hpp"
+#include "app/options.hpp"
 #include "app/study_config.hpp"
 #include "base/error.hpp"
 #include "model/model.hpp"
@@ -18,23 +18,16 @@ namespace fs = std::filesystem;
 int quantize_command(const Arguments& arguments) {
   std::string model_name, study, config_name, out;
   int threads = 0;
-  bool dequantized = false, help = false;
+  bool dequantized = false;
   po::options_description options("qsweep quantize: write a quantized checkpoint");
-  options.add_options()("help,h", po::bool_switch(&help), "print this text")(
-      "model", po::value(&model_name), "model folder or hub id")(
+  options.add_options()("model", po::value(&model_name), "model folder or hub id")(
       "study", po::value(&study), "study that names the config")("config", po::value(&config_name),
                                                                  "config to quantize with")(
       "out", po::value(&out), "folder to write; must not exist or be empty")(
       "dequantized", po::bool_switch(&dequantized),
       "ordinary fp32 tensors under the model's own names")(
       "threads", po::value(&threads)->default_value(0, "all cores"), "threads");
-  po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(options).run(), values);
-  po::notify(values);
-  if (help) {
-    std::cout << options;
-    return 0;
-  }
+  if (!parse_options(arguments, options)) return 0;
   if (model_name.empty() || study.empty() || config_name.empty() || out.empty()) {
     throw_invalid("quantize needs --model, --study, --config and --out", "one of them is missing");
   }

@@ -190,6 +190,21 @@ int sweep_on_ranks(const Settings& settings) {
   return std::stoi(communicator.broadcast(std::to_string(code), 0));
 }
 
+// The reducer is one rank; others that a launcher started wait for its exit code.
+int reduce_on_one_rank(const Settings& settings) {
+  const comm::Communicator communicator;
+  int code = 0;
+  comm::coordinated(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
+    if (settings.tag.empty()) {
+      throw_invalid("--reduce-only needs --run-tag", "it names the run folder to aggregate");
+    }
+    code = reduce_and_print(sweep::run_folder(settings.out, study.name, settings.tag));
+  });
+  return std::stoi(communicator.broadcast(std::to_string(code), 0));
+}
+
 }  // namespace
 
 int sweep_command(const Arguments& arguments) {
@@ -209,13 +224,7 @@ int sweep_command(const Arguments& arguments) {
     std::cout << sweep::plan_text(plan, settings.ranks);
     return 0;
   }
-  if (settings.reduce_only) {
-    const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    if (settings.tag.empty())
-      throw_invalid("--reduce-only needs --run-tag", "it names the run folder to aggregate");
-    return reduce_and_print(sweep::run_folder(settings.out, study.name, settings.tag));
-  }
-  return sweep_on_ranks(settings);
+  return settings.reduce_only ? reduce_on_one_rank(settings) : sweep_on_ranks(settings);
 }
 
 }  // namespace qsweep::app

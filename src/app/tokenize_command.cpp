@@ -1,10 +1,10 @@
 // qsweep tokenize --model DIR [--special] [--decode]: JSON lines on stdin, JSON lines on stdout.
-#include <boost/program_options.hpp>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
+#include "app/options.hpp"
 #include "base/error.hpp"
 #include "model/checkpoint.hpp"
 #include "model/tokenizer/tokenizer.hpp"
@@ -51,22 +51,15 @@ json decode_line(const model::Tokenizer& tokenizer, const json& value, bool spec
 
 int tokenize_command(const Arguments& arguments) {
   std::string model_name;
-  bool special = false, decode = false, skip = false, help = false;
+  bool special = false, decode = false, skip = false;
   po::options_description options(
       "qsweep tokenize: JSON strings, one a line, to JSON arrays of ids");
-  options.add_options()("help,h", po::bool_switch(&help), "print this text")(
-      "model", po::value(&model_name), "model folder or hub id")(
+  options.add_options()("model", po::value(&model_name), "model folder or hub id")(
       "special", po::bool_switch(&special),
       "add the special tokens that the tokenizer adds by default")(
       "decode", po::bool_switch(&decode), "JSON arrays of ids to JSON strings")(
       "skip-special", po::bool_switch(&skip), "with --decode: leave special tokens out");
-  po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(options).run(), values);
-  po::notify(values);
-  if (help) {
-    std::cout << options;
-    return 0;
-  }
+  if (!parse_options(arguments, options)) return 0;
   if (model_name.empty())
     throw_invalid("tokenize needs --model", "a folder with tokenizer.json, or a hub id");
   const auto tokenizer =

@@ -110,6 +110,18 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+std::vector<fs::path> search_folders(const fs::path& file) {
+  std::vector<fs::path> folders;
+  fs::path folder = fs::absolute(file).parent_path();
+  for (int up = 0; up < 4; ++up) {
+    folders.push_back(folder);
+    if (folder == folder.parent_path()) break;
+    folder = folder.parent_path();
+  }
+  folders.push_back(fs::current_path());
+  return folders;
+}
+
 bool is_safe_name(std::string_view name) {
   if (name.empty() || name.size() > 120 || name.front() == '.' || name.front() == '-') return false;
   return std::all_of(name.begin(), name.end(), [](char c) {

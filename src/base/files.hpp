@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace qsweep {
 
@@ -41,6 +42,10 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };
+
+// Where a relative path written in `file` is looked for: the folder of `file`, its parents up to
+// three, then the current folder.
+std::vector<std::filesystem::path> search_folders(const std::filesystem::path& file);
 
 // Whether `name` may stand as one component of a path: [A-Za-z0-9._+-]+, not starting with '.' or
 // '-', at most 120 characters.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,13 @@ namespace qsweep::eval {
 // Taken once when a config becomes resident: the weights' errors and a canary.
 struct Residency {
   std::vector<quant::TensorError> errors;
-  double canary =
-      0;  // ||logits - baseline logits|| / ||baseline logits|| on a fixed prompt of 16 tokens
+  std::optional<double> canary;  // measure_canary
 };
 
-// Logits of the canary prompt under both models, compared. Counts as forward passes: call before a
-// Witness.
-double measure_canary(const device::Context& context, model::Model& model, model::Model& baseline);
+// ||logits - baseline logits|| / ||baseline logits|| on a fixed prompt of 16 tokens; nothing where
+// both hold the same packed weights. Counts as forward passes: call before a Witness.
+std::optional<double> measure_canary(const device::Context& context, model::Model& model,
+                                     model::Model& baseline);
 
 // Call counts at the start of a run; finish() writes the certificate of what happened since.
 class Witness {

@@ -13,19 +13,6 @@ namespace {
 
 constexpr uint64_t max_text_bytes = 1ull << 30;
 
-// The study's folder and its parents up to three, then the current folder.
-std::vector<fs::path> search_roots(const fs::path& study_file) {
-  std::vector<fs::path> roots;
-  fs::path folder = fs::absolute(study_file).parent_path();
-  for (int up = 0; up < 4; ++up) {
-    roots.push_back(folder);
-    if (folder == folder.parent_path()) break;
-    folder = folder.parent_path();
-  }
-  roots.push_back(fs::current_path());
-  return roots;
-}
-
 bool is_blank(unsigned char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -59,7 +46,7 @@ fs::path find_text(const std::string& data, const fs::path& study_file) {
       return fs::path(staged) / (data + ".txt");
     }
   }
-  for (const fs::path& root : search_roots(study_file)) {
+  for (const fs::path& root : search_folders(study_file)) {
     const fs::path candidate = is_name ? root / "data" / "datasets" / (data + ".txt") : root / data;
     if (try_path(candidate)) return candidate;
   }

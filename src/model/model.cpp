@@ -67,6 +67,9 @@ Matrix logits(const device::Context& context, Model& model, const float* hidden,
   return result;
 }
 
+const quant::QuantConfig& quantization_of(const Model& model) {
+  return model.quantization;
+}
 const ModelConfig& config_of(const Model& model) {
   return model.config;
 }

@@ -64,6 +64,9 @@ std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const Model* base = nullptr, LoadReport* report = nullptr);
 
 const ModelConfig& config_of(const Model& model);
+// The config whose weights the model holds: the one it was built with, or that of its packed
+// folder.
+const quant::QuantConfig& quantization_of(const Model& model);
 // Every linear, in forward order; stable pointers. Non-const for tests of the certificate.
 std::vector<const Linear*> linears(const Model& model);
 std::vector<Linear*> linears(Model& model);

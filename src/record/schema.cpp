@@ -161,7 +161,8 @@ constexpr auto dataset_table = std::to_array<DatasetInfo>({
     {"certificate/sqnr_high_db", Type::real, "dB", "upper edge of the band the format promises",
      "linear"},
     {"certificate/canary", Type::real, "1",
-     "relative difference of canary logits from the baseline", "canary"},
+     "relative difference of canary logits from the baseline; none where it holds the same weights",
+     "canary"},
 });
 
 template <class Table>

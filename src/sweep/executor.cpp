@@ -33,14 +33,17 @@ int checkpoint_bits(const std::string& dtype) {
   return dtype == "float32" ? 32 : 16;
 }
 
-void set_config(const quant::QuantConfig& config, const Plan& plan, device::Compute compute,
-                record::RunRecord& record) {
+// A config without formats of its own, on a folder that is quantized already, runs what the folder
+// holds.
+const quant::QuantConfig& held_config(const quant::QuantConfig& config, const model::Model& model) {
+  return config.weights ? config : model::quantization_of(model);
+}
+
+void set_summary(const quant::QuantConfig& config, const Plan& plan, device::Compute compute,
+                 record::RunRecord& record) {
   const quant::ConfigSummary summary = quant::summarize(config, bits_of(compute));
-  const bool quantized = config.weights.has_value();
-  record.set("config", config.name);
-  record.set("duplicate_of", config.duplicate_of);
-  record.set("config_json", quant::to_json(config).dump());
-  record.set("w_bits", int64_t{quantized ? summary.w_bits : checkpoint_bits(plan.shape.dtype)});
+  record.set("w_bits",
+             int64_t{config.weights ? summary.w_bits : checkpoint_bits(plan.shape.dtype)});
   record.set("a_bits", int64_t{summary.a_bits});
   record.set("kv_bits", int64_t{summary.kv_bits});
   record.set("group_size", summary.group_size);
@@ -50,6 +53,12 @@ void set_config(const quant::QuantConfig& config, const Plan& plan, device::Comp
   record.set("quant_backend", std::string("cpu"));
   record.set("calib_method", summary.calib_method);
   record.set("weight_format", summary.weight_format);
+}
+
+void set_config(const quant::QuantConfig& config, record::RunRecord& record) {
+  record.set("config", config.name);
+  record.set("duplicate_of", config.duplicate_of);
+  record.set("config_json", quant::to_json(config).dump());
 }
 
 }  // namespace
@@ -146,7 +155,8 @@ record::RunRecord Executor::start_record(const Run& run) const {
   record.set("seed", plan_.study.seed);
   record.set("attempt", int64_t{1});
   record.set("start", utc_now_iso());
-  set_config(plan_.study.configs[run.config], plan_, options_.context.compute, record);
+  set_config(plan_.study.configs[run.config], record);
+  set_summary(plan_.study.configs[run.config], plan_, options_.context.compute, record);
   return record;
 }
 
@@ -174,7 +184,9 @@ void Executor::run_cell(const Run& run, record::RunRecord& record) {
     input.text = &text_of(*params);
   const eval::Witness witness(*resident.model);
   eval::run_workload(input, record);
-  witness.finish(*resident.model, config, resident.residency, record);
+  const quant::QuantConfig& held = held_config(config, *resident.model);
+  set_summary(held, plan_, options_.context.compute, record);
+  witness.finish(*resident.model, held, resident.residency, record);
 }
 
 Executor::Outcome Executor::execute(size_t index) {

@@ -1,6 +1,6 @@
 #include "sweep/locate.hpp"
 
-#include "base/error.hpp"
+#include "base/files.hpp"
 #include "model/checkpoint.hpp"
 
 namespace qsweep::sweep {
@@ -15,12 +15,9 @@ fs::path locate_model(const Study& study) {
 }
 
 fs::path locate_model(const std::string& name, const fs::path& study_file) {
-  fs::path folder = fs::absolute(study_file).parent_path();
-  for (int up = 0; up < 4; ++up) {
+  for (const fs::path& folder : search_folders(study_file)) {
     std::error_code ignored;
     if (fs::is_regular_file(folder / name / "config.json", ignored)) return folder / name;
-    if (folder == folder.parent_path()) break;
-    folder = folder.parent_path();
   }
   return model::resolve_model(name, fs::current_path());
 }

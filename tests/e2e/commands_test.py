@@ -57,6 +57,13 @@ class Commands(harness.Case):
         plain = last_logits("--model", MODEL)
         self.assertGreater(np.linalg.norm(plain - direct) / np.linalg.norm(direct), 1e-4)
         harness.run(1, "quantize", "--model", MODEL, "--study", STUDY, "--config", "C4", "--out", packed, expect=2)
+        study = self.study(f"study: again\nmodel: {packed}\nconfigs: {{P: {{}}}}\n"
+                           "workloads: {profile: {prompt: 8, output: 2}}\n")
+        harness.run(1, study, "--out", self.out, "--run-tag", "t")
+        for path in harness.results(self.out / "again" / "t"):
+            with h5py.File(path, "r") as file:
+                self.assertEqual((file.attrs["status"], file.attrs["w_bits"]), ("ok", 4), file.attrs["error"])
+                self.assertIn("int4 g128 e5m5", list(file["certificate/format"].asstr()))
 
     def test_plan_of_every_shipped_study(self):
         for study in sorted((harness.ROOT / "configs").glob("*.yaml")):
