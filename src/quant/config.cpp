@@ -35,7 +35,6 @@ int activation_bits(ActivationId id, int compute_bits) {
     case ActivationId::bf16:
       return 16;
     case ActivationId::fp8_e4m3:
-      return 8;
     case ActivationId::int8:
       return 8;
     case ActivationId::int4:
@@ -51,11 +50,9 @@ int kv_bits(KvId id, int compute_bits) {
     case KvId::bf16:
       return 16;
     case KvId::fp8_e4m3:
-      return 8;
     case KvId::int8:
       return 8;
     case KvId::int4:
-      return 4;
     case KvId::nf4:
       return 4;
   }
