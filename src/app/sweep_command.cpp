@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "comm/communicator.hpp"
+#include "eval/workload.hpp"
 #include "record/provenance.hpp"
 #include "reduce/reduce.hpp"
 #include "sweep/run_folder.hpp"
@@ -128,6 +129,28 @@ int reduce_and_print(const fs::path& folder) {
   return report.failed + report.unproven > 0 ? 4 : 0;
 }
 
+// What rank 0 reaches here, told to all, since every rank must make the same plan. The engine's
+// matrix products reach about half of either ceiling (measured on the miniatures with one thread).
+sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& communicator) {
+  constexpr double engine_share = 0.5;
+  sweep::Rates rates;
+  std::string text;
+  comm::coordinated(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const int threads =
+        settings.threads > 0 ? settings.threads : threads_of_rank(communicator.local_size());
+    const auto context = make_context("cpu", settings.compute, threads);
+    const eval::Ceilings ceilings = eval::measure_ceilings(context, 64u << 20);
+    text =
+        nlohmann::json({engine_share * ceilings.flops_per_s, engine_share * ceilings.bytes_per_s})
+            .dump();
+  });
+  const nlohmann::json values = nlohmann::json::parse(communicator.broadcast(text, 0));
+  rates.flops_per_s = values.at(0);
+  rates.bytes_per_s = values.at(1);
+  return rates;
+}
+
 fs::path folder_of(const Settings& settings, const sweep::Study& study,
                    const comm::Communicator& communicator) {
   // Rank 0's clock names the folder for all.
@@ -162,10 +185,12 @@ int sweep_on_ranks(const Settings& settings) {
   sweep::Plan plan;
   fs::path folder;
   sweep::SweepOptions options;
+  sweep::Rates rates;
+  if (!settings.prep_only) rates = measured_rates(settings, communicator);
   comm::coordinated(communicator, [&] {
     if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    plan = sweep::make_plan(study, {settings.only, settings.repeats, {}});
+    plan = sweep::make_plan(study, {settings.only, settings.repeats, rates});
   });
   folder = folder_of(settings, plan.study, communicator);
   comm::coordinated(communicator,

@@ -33,6 +33,9 @@ std::filesystem::path find_text(const std::string& data, const std::filesystem::
 TokenizedText tokenize_text(const std::filesystem::path& file, const model::Tokenizer& tokenizer,
                             int64_t max_tokens);
 
+// Hidden states that a rank keeps for comparisons.
+inline constexpr uint64_t max_reference_bytes = 256ull << 20;
+
 // Hidden states of the baseline, window by window, so that the configs of a cell compare against
 // one computation. Bounded: a cell whose states do not fit is computed anew each time, with the
 // same bits.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "eval/workload.hpp"
+
 namespace qsweep::sweep {
 namespace {
 
@@ -98,8 +100,12 @@ double perplexity_seconds(const eval::PerplexityParams& params, const CostInput&
   double one =
       forward_seconds(*input.shape, input.config, std::min(window, tokens), scored, input.rates);
   if (params.reference) {
-    one += forward_seconds(*input.shape, input.baseline, std::min(window, tokens), scored,
-                           input.rates);
+    // A rank keeps the baseline's hidden states where they fit, so that a run adds only its head.
+    const double states = windows * window * static_cast<double>(input.shape->hidden * fp32_bytes);
+    one += states <= static_cast<double>(eval::max_reference_bytes)
+               ? 2 * scored * head_elements(*input.shape) / input.rates.flops_per_s
+               : forward_seconds(*input.shape, input.baseline, std::min(window, tokens), scored,
+                                 input.rates);
   }
   return windows * one;
 }

@@ -21,9 +21,6 @@ size_t find_config(const Study& study, const std::string& name) {
   return static_cast<size_t>(found - study.configs.begin());
 }
 
-// Hidden states of the baseline kept by a rank.
-constexpr uint64_t max_reference_bytes = 256ull << 20;
-
 int bits_of(device::Compute compute) {
   return compute == device::Compute::bf16 ? 16 : 32;
 }
@@ -67,7 +64,7 @@ Executor::Executor(const Plan& plan, ExecutorOptions options)
     : plan_(plan),
       options_(std::move(options)),
       baseline_(find_config(plan.study, plan.study.baseline)),
-      references_(max_reference_bytes) {
+      references_(eval::max_reference_bytes) {
   options_.context.calls = &calls_;
 }
 

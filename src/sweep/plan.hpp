@@ -30,8 +30,8 @@ struct Refusal {
 
 // What the prediction rests on.
 struct Rates {
-  double flops_per_s = 2e10;  // matrix rate of one rank
-  double bytes_per_s = 5e9;   // streaming read of one rank
+  double flops_per_s = 4e10;  // of the engine on one rank
+  double bytes_per_s = 8e9;   // weights read by one rank
   double overhead_s = 0.05;   // fixed cost of a run
 };
 
