@@ -1,5 +1,5 @@
-// y = W x read packed: one weight row at a time, its scales decoded to a small buffer (one a
-// group), its codes turned into values in registers. Threads share tiles of 16 rows.
+// y = W x read packed: one weight row at a time, the scales of a tile of rows decoded to a small
+// buffer (one a group), its codes turned into values in registers. Threads share tiles of 16 rows.
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -20,9 +20,10 @@ using quant::PackedMatrix;
 // to balance.
 constexpr int64_t row_tile = 16;
 
-// Scales and zero points of the groups that one row touches.
+// Scales of the groups that a tile of rows touches, zero points of those that one row touches.
 struct RowScratch {
   std::vector<float> scales, zeros;
+  int64_t first_scale = 0;  // index of scales[0] in the matrix
 };
 
 // Rows of a group-scaled format F with scales of codec C as the inner loops want them. Both are
@@ -42,7 +43,10 @@ class GroupedRows {
     }
   }
 
+  // Rows are asked for in order, in tiles of row_tile: the scales of a tile stand together in the
+  // packed matrix, and decoding them in one loop lets the decodes overlap.
   GroupedRow row(int64_t r, RowScratch& scratch) const {
+    if (r % row_tile == 0) decode_tile(r, std::min(r + row_tile, w_.rows), scratch);
     GroupedRow view{};
     const int64_t line = F::flattened ? 0 : r;
     const int64_t begin = F::flattened ? r * w_.cols : 0;  // first element of the row in its line
@@ -55,11 +59,7 @@ class GroupedRows {
     view.head = begin % groups_.size;
     view.levels = levels_;
     view.high_first = F::high_first;
-    scratch.scales.resize(static_cast<size_t>(count));
-    for (int64_t g = 0; g < count; ++g) {
-      scratch.scales[static_cast<size_t>(g)] = scales_(groups_.index(line, first_group + g));
-    }
-    view.scales = scratch.scales.data();
+    view.scales = scratch.scales.data() + (groups_.index(line, first_group) - scratch.first_scale);
     if (zeros_) {
       scratch.zeros.resize(static_cast<size_t>(count));
       for (int64_t g = 0; g < count; ++g) {
@@ -71,6 +71,20 @@ class GroupedRows {
   }
 
  private:
+  // Index of the first scale that row r touches.
+  int64_t first_scale(int64_t r) const {
+    return F::flattened ? r * w_.cols / groups_.size : groups_.index(r, 0);
+  }
+  void decode_tile(int64_t begin, int64_t end, RowScratch& scratch) const {
+    const int64_t last = F::flattened ? (end * w_.cols - 1) / groups_.size
+                                      : groups_.index(end - 1, groups_.per_line - 1);
+    scratch.first_scale = first_scale(begin);
+    scratch.scales.resize(static_cast<size_t>(last - scratch.first_scale + 1));
+    for (size_t i = 0; i < scratch.scales.size(); ++i) {
+      scratch.scales[i] = scales_(scratch.first_scale + static_cast<int64_t>(i));
+    }
+  }
+
   const PackedMatrix& w_;
   quant::format::Groups groups_;
   typename C::Reader scales_;
