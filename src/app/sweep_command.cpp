@@ -17,6 +17,7 @@
 #include "eval/workload.hpp"
 #include "record/provenance.hpp"
 #include "reduce/reduce.hpp"
+#include "sweep/inputs.hpp"
 #include "sweep/run_folder.hpp"
 #include "sweep/sweep.hpp"
 
@@ -191,6 +192,7 @@ int sweep_on_ranks(const Settings& settings) {
     if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
     plan = sweep::make_plan(study, {settings.only, settings.repeats, rates});
+    sweep::require_inputs(plan);
   });
   folder = folder_of(settings, plan.study, communicator);
   comm::coordinated(communicator,

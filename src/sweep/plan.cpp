@@ -69,7 +69,7 @@ class Texts {
       const auto size = static_cast<double>(std::filesystem::file_size(file));
       return {sha256_file(file), static_cast<int64_t>(size / bytes_per_token)};
     } catch (const Error&) {
-      return {};  // staged later; the run itself says where it looked
+      return {};  // a plan needs no files; require_inputs says where it looked
     } catch (const std::filesystem::filesystem_error&) {
       return {};
     }

@@ -184,6 +184,11 @@ std::string repeats_yaml(const Repeats& repeats) {
 }  // namespace
 
 Study read_study(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) {
+    throw_invalid("no study " + file.string(), "there is no such file",
+                  "the shipped ones are in configs/");
+  }
   return parse_study(read_file(file, grammar::max_document_bytes), file.string(), overrides);
 }
 

@@ -78,12 +78,20 @@ class Commands(harness.Case):
         self.assertIn("study.yaml:3:1", output)
         self.assertIn("configs", output)
         self.assertIn("study.yaml:4", output)
-        harness.run(1, self.out / "missing.yaml", "--plan", expect=1)
+        harness.run(1, self.out / "missing.yaml", "--plan", expect=2)
         harness.run(1, "--no-such-option", expect=2)
         harness.run(1, STUDY, "--backend", "cuda", "--out", self.out, expect=3)
         harness.run(1, STUDY, "--run-tag", "../escape", "--out", self.out, expect=2)
         harness.run(1, "generate", "--model", self.out / "nowhere", "--tokens", "1", expect=2)
         harness.run(1, "make-model", expect=2)
+
+    def test_missing_inputs_are_told_before_the_first_run(self):
+        study = self.study("study: s\nmodel: microsoft/Phi-3.5-mini-instruct\nconfigs: {A: {}}\n"
+                           "workloads: {perplexity: {data: nowhere.txt}, profile: {prompt: 8, output: 2}}\n")
+        output = harness.run(2, study, "--out", self.out, "--run-tag", "t", expect=2)
+        self.assertIn("microsoft/Phi-3.5-mini-instruct", output)
+        self.assertIn("nowhere.txt", output)
+        self.assertFalse((self.out / "s").exists())
 
     def test_prep_only_then_status_and_inspect(self):
         study = self.study("study: s\nmodel: none\nconfigs: {A: {}}\nworkloads: {synthetic: {seconds: 0.01}}\n")
