@@ -191,7 +191,7 @@ int sweep_on_ranks(const Settings& settings) {
   comm::coordinated(communicator, [&] {
     if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    plan = sweep::make_plan(study, {settings.only, settings.repeats, rates});
+    plan = sweep::make_plan(study, {settings.only, settings.repeats, rates, settings.compute});
     sweep::require_inputs(plan);
   });
   folder = folder_of(settings, plan.study, communicator);
@@ -247,7 +247,8 @@ int sweep_command(const Arguments& arguments) {
   }
   if (settings.plan) {
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    const sweep::Plan plan = sweep::make_plan(study, {settings.only, settings.repeats, {}});
+    const sweep::Plan plan =
+        sweep::make_plan(study, {settings.only, settings.repeats, {}, settings.compute});
     std::cout << sweep::plan_text(plan, settings.ranks);
     return 0;
   }

@@ -59,7 +59,6 @@ struct RunInput {
   const device::Context* context = nullptr;
   model::Model* model = nullptr;
   model::Model* baseline = nullptr;  // the study's baseline config, for KL and agreement
-  bool is_baseline = false;          // the run's config computes what the baseline computes
   const model::Tokenizer* tokenizer = nullptr;
   const TokenizedText* text = nullptr;   // perplexity
   ReferenceCache* references = nullptr;  // may be null

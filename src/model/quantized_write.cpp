@@ -9,6 +9,7 @@
 #include "model/quantized_io.hpp"
 #include "model/structure.hpp"
 #include "quant/packed_io.hpp"
+#include "record/build_info.hpp"
 
 namespace qsweep::model {
 namespace fs = std::filesystem;
@@ -123,16 +124,17 @@ std::string quantization_text(const Model& model, const quant::QuantConfig& conf
     expect(found != report.errors.end(), "the report has a row for every quantized linear");
     tensors[linear.name] = tensor_json(*found, linear.hash_when_packed);
   });
-  const ordered_json file = {{"qsweep_quantization", 1},
-                             {"dequantized", dequantized},
-                             {"method", name_of(config.method.id)},
-                             {"config", quant::to_json(config)},
-                             {"versions", {{"qsweep", "0.1.0"}, {"layout", 1}}},
-                             {"quantize_seconds", report.quantize_seconds},
-                             {"bytes_before", before},
-                             {"bytes_after", after},
-                             {"ratio", static_cast<double>(after) / static_cast<double>(before)},
-                             {"tensors", tensors}};
+  const ordered_json file = {
+      {"qsweep_quantization", 1},
+      {"dequantized", dequantized},
+      {"method", name_of(config.method.id)},
+      {"config", quant::to_json(config)},
+      {"versions", {{"qsweep", record::build_info().version}, {"layout", 1}}},
+      {"quantize_seconds", report.quantize_seconds},
+      {"bytes_before", before},
+      {"bytes_after", after},
+      {"ratio", static_cast<double>(after) / static_cast<double>(before)},
+      {"tensors", tensors}};
   return file.dump(2) + "\n";
 }
 

@@ -174,7 +174,6 @@ void Executor::run_cell(const Run& run, record::RunRecord& record) {
   Resident& resident = resident_model(run.config);
   input.model = resident.model.get();
   input.baseline = resident_model(baseline_).model.get();
-  input.is_baseline = run.config == baseline_;
   input.tokenizer = tokenizer_.get();
   input.references = &references_;
   if (const auto* params = std::get_if<eval::PerplexityParams>(&cell.params))

@@ -273,7 +273,7 @@ class Planner {
                      {"length", study.calibration->length}};
     }
     text += ",\"calibration\":" + calibration.dump() + ",\"cell\":" + cell_json +
-            ",\"config\":" + config_json;
+            ",\"compute\":" + json(options_.compute).dump() + ",\"config\":" + config_json;
     text += ",\"config_name\":" + json(config(c).name).dump();
     text += ",\"data_sha256\":" + json(texts_.of(plan_.cells[k]).sha256).dump();
     text += ",\"model\":" +

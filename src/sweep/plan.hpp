@@ -40,6 +40,7 @@ struct PlanOptions {
       only;             // globs on run id, config, workload, "config/workload"; empty: all
   int64_t repeats = 0;  // overrides the study's when > 0
   Rates rates;
+  std::string compute = "fp32";  // type of activations: decides results, so it is part of run ids
 };
 
 struct Plan {

@@ -33,9 +33,11 @@ nlohmann::json model_manifest(const Plan& plan) {
   return json;
 }
 
-// The stored plan of a resumed tag must be of the same study; its claims hash stays.
-void keep_registration(const fs::path& plan_file, const Plan& plan, nlohmann::json& json) {
-  if (!fs::exists(plan_file)) return;
+// The stored plan of a resumed tag must be of the same study; its claims hash stays. True where it
+// holds all of this plan and more (a part was asked for with --only): then it stays whole, or the
+// rest would be forgotten.
+bool keep_registration(const fs::path& plan_file, const Plan& plan, nlohmann::json& json) {
+  if (!fs::exists(plan_file)) return false;
   const PlanManifest stored = read_plan_manifest(plan_file);
   std::set<std::string> ids;
   for (const auto& run : stored.runs) ids.insert(run.id);
@@ -48,6 +50,8 @@ void keep_registration(const fs::path& plan_file, const Plan& plan, nlohmann::js
         "choose another --run-tag");
   }
   json["claims_hash"] = stored.claims_hash;
+  return static_cast<size_t>(known) == plan.runs.size() && known < static_cast<long>(ids.size()) &&
+         claims_hash(stored.claims) == claims_hash(plan.study.claims);
 }
 
 size_t remove_leftovers(const fs::path& folder) {
@@ -80,12 +84,12 @@ void stage(const fs::path& folder, const Plan& plan, const std::string& study_te
            const nlohmann::json& environment) {
   const fs::path plan_file = folder / "manifests" / "plan.json";
   nlohmann::json plan_json = plan_to_json(plan);
-  keep_registration(plan_file, plan, plan_json);
+  const bool keep_plan = keep_registration(plan_file, plan, plan_json);
   write_file_atomic(folder / "configs" / "study.yaml", study_text);
   write_file_atomic(folder / "configs" / "resolved.yaml", to_yaml(plan.study));
   write_file_atomic(folder / "manifests" / "env_info.json", environment.dump(2) + "\n");
   write_file_atomic(folder / "manifests" / "model.json", model_manifest(plan).dump(2) + "\n");
-  write_file_atomic(plan_file, plan_json.dump(1) + "\n");
+  if (!keep_plan) write_file_atomic(plan_file, plan_json.dump(1) + "\n");
   fs::create_directories(folder / "logs");
   fs::create_directories(folder / "results");
 }

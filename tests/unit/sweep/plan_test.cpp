@@ -94,9 +94,9 @@ TEST(Plan, GridIsRepeatThenCellThenConfig) {
 // on purpose.
 TEST(Plan, IdsAreStable) {
   const Plan plan = plan_of(tiny);
-  EXPECT_EQ(plan.runs[0].id, "e35e1f177892c2b5");
-  EXPECT_EQ(plan.runs[1].id, "8a6cd26a4977c6bc");
-  EXPECT_EQ(plan.runs[7].id, "88b13958ba79ce00");
+  EXPECT_EQ(plan.runs[0].id, "e8e5a4ead0d5317a");
+  EXPECT_EQ(plan.runs[1].id, "568b99eefcd83407");
+  EXPECT_EQ(plan.runs[7].id, "6da6749a68bf20a0");
 }
 
 TEST(Plan, IdsFollowContentAndNothingElse) {
