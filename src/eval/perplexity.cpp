@@ -148,7 +148,9 @@ struct Totals {
 void put_totals(const RunInput& input, const Totals& totals, bool reference,
                 record::RunRecord& record) {
   const double nll = totals.nll / totals.tokens;
-  // Words and bytes of the scored share of the text: a window scheme may drop its end.
+  // Words and bytes in proportion to the scored tokens: exact where every token but the first is
+  // scored (sliding); disjoint windows drop the text's end and the first token of each, whose words
+  // are estimated so.
   const double share =
       totals.tokens / std::max(1.0, static_cast<double>(input.text->tokens.size()) - 1);
   const double words = std::max(1.0, static_cast<double>(input.text->words) * share);
