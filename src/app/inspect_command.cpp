@@ -5,12 +5,13 @@
 
 #include "app/commands.hpp"
 #include "app/options.hpp"
-#include "app/progress.hpp"
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "record/inspect.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
 #include "sweep/plan.hpp"
+#include "sweep/progress_file.hpp"
 
 namespace qsweep::app {
 namespace {
@@ -111,7 +112,9 @@ int inspect_command(const Arguments& arguments) {
 int status_command(const Arguments& arguments) {
   const std::string path =
       parse_path(arguments, "qsweep status RUN_DIR", "the run folder", nullptr);
-  if (!path.empty()) print_folder(path);
+  if (path.empty()) return 0;
+  print_folder(path);
+  std::cout << sweep::progress_text(path);
   return 0;
 }
 

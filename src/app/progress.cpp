@@ -1,22 +1,31 @@
 #include "app/progress.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cmath>
+#include <algorithm>
 #include <iostream>
 #include <memory>
+
+#include "base/clock.hpp"
+#include "comm/communicator.hpp"
 
 namespace qsweep::app {
 namespace {
 
 constexpr int bar_width = 30;
+constexpr size_t max_ranks_shown = 8;
+constexpr size_t usual_columns = 80;
+constexpr double redraw_seconds = 0.1;
+// A line in a log every tenth of the runs, and after this long without one.
+constexpr double log_share = 0.1, log_seconds = 600;
 
-// Remaining time from predicted costs, corrected by how wrong they have been so far.
-double eta_seconds(const sweep::Progress& progress) {
-  if (progress.cost_finished <= 0) return NAN;
-  const double rate = progress.seconds / progress.cost_finished;
-  return rate * (progress.cost_total - progress.cost_finished);
+double share_of(const sweep::Progress& progress) {
+  return progress.total == 0
+             ? 1
+             : static_cast<double>(progress.finished) / static_cast<double>(progress.total);
 }
 
 std::string status_line(const sweep::Progress& progress) {
@@ -24,52 +33,119 @@ std::string status_line(const sweep::Progress& progress) {
   if (progress.failed > 0) line += fmt::format(", {} failed", progress.failed);
   if (progress.unproven > 0) line += fmt::format(", {} unproven", progress.unproven);
   line += ", " + human_seconds(progress.seconds);
-  const double eta = eta_seconds(progress);
-  if (std::isfinite(eta) && progress.finished < progress.total)
-    line += ", about " + human_seconds(eta) + " left";
+  if (progress.finished < progress.total)
+    line += ", about " + human_seconds(progress.left) + " left";
+  if (progress.ranks_left > 0) line += fmt::format(", {} ranks have left", progress.ranks_left);
   return line;
 }
 
-void print_bar(const sweep::Progress& progress) {
-  const double share = progress.total == 0 ? 1
-                                           : static_cast<double>(progress.finished) /
-                                                 static_cast<double>(progress.total);
-  const int filled = static_cast<int>(share * bar_width);
-  std::cerr << "\r[" << std::string(static_cast<size_t>(filled), '=')
-            << std::string(static_cast<size_t>(bar_width - filled), ' ') << "] "
-            << status_line(progress) << "\033[K"
-            << (progress.finished == progress.total ? "\n" : "") << std::flush;
+// Those that run longest first: the one that seems to hang is what a person looks for.
+std::vector<sweep::Running> longest_first(const sweep::Progress& progress) {
+  std::vector<sweep::Running> running = progress.running;
+  std::stable_sort(running.begin(), running.end(),
+                   [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  return running;
 }
+
+std::string running_line(const sweep::Plan& plan, const sweep::Running& one) {
+  const sweep::Run& run = plan.runs[one.run];
+  const eval::Cell& cell = plan.cells[run.cell];
+  return fmt::format("rank {:<4} {} {} {} r{}, {}", one.rank, plan.study.configs[run.config].name,
+                     cell.workload, cell.lengths, run.repeat, human_seconds(one.seconds));
+}
+
+// The terminal at which a person looks on, or -1. Ranks of mpirun write to pipes; if mpirun, their
+// parent, has its stderr on a terminal, what they write there arrives there.
+int terminal() {
+  if (isatty(STDERR_FILENO) != 0) return STDERR_FILENO;
+  if (!comm::launched_by_mpi()) return -1;
+  const std::string parent = "/proc/" + std::to_string(getppid()) + "/fd/2";
+  const int stream = open(parent.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (stream < 0 || isatty(stream) != 0) return stream;
+  close(stream);
+  return -1;
+}
+
+size_t columns(int terminal) {
+  winsize size{};
+  const bool known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col : usual_columns;
+}
+
+// A block of lines that is drawn over itself.
+class TerminalView {
+ public:
+  TerminalView(const sweep::Plan& plan, int stream) : plan_(plan), stream_(stream) {}
+  void draw(const sweep::Progress& progress) {
+    if (progress.seconds < next_ && progress.finished < progress.total) return;
+    next_ = progress.seconds + redraw_seconds;
+    erase();
+    const int filled = static_cast<int>(share_of(progress) * bar_width);
+    add("[" + std::string(static_cast<size_t>(filled), '=') +
+        std::string(static_cast<size_t>(bar_width - filled), ' ') + "] " + status_line(progress));
+    const auto running = longest_first(progress);
+    for (size_t i = 0; i < std::min(max_ranks_shown, running.size()); ++i)
+      add("  " + running_line(plan_, running[i]));
+    if (running.size() > max_ranks_shown)
+      add(fmt::format("  ... and {} more ranks", running.size() - max_ranks_shown));
+    std::cerr << std::flush;
+  }
+  // So that other lines may stand where the block stood.
+  void erase() {
+    if (lines_ > 0) std::cerr << "\033[" << lines_ << "A\r\033[J";
+    lines_ = 0;
+  }
+
+ private:
+  void add(const std::string& line) {
+    std::cerr << line.substr(0, columns(stream_) - 1) << "\n";
+    ++lines_;
+  }
+  const sweep::Plan& plan_;
+  int stream_;
+  double next_ = 0;
+  size_t lines_ = 0;
+};
+
+class LogView {
+ public:
+  explicit LogView(const sweep::Plan& plan) : plan_(plan) {}
+  void draw(const sweep::Progress& progress) {
+    const bool done = progress.finished == progress.total;
+    const bool due = share_of(progress) >= next_share_ || progress.seconds >= next_seconds_;
+    if (done_ || (!due && !done)) return;
+    done_ = done;
+    next_share_ = share_of(progress) + log_share;
+    next_seconds_ = progress.seconds + log_seconds;
+    std::string line = status_line(progress);
+    const auto running = longest_first(progress);
+    if (!running.empty()) line += "; longest at work: " + running_line(plan_, running.front());
+    std::cerr << line << std::endl;
+  }
+
+ private:
+  const sweep::Plan& plan_;
+  double next_share_ = log_share, next_seconds_ = log_seconds;
+  bool done_ = false;
+};
 
 }  // namespace
 
-std::string human_seconds(double seconds) {
-  if (!std::isfinite(seconds)) return "?";
-  if (seconds < 100) return fmt::format("{:.1f} s", seconds);
-  const auto whole = static_cast<long long>(std::llround(seconds));
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-}
-
 sweep::ProgressSink make_progress(const sweep::Plan& plan) {
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  const auto next_line = std::make_shared<double>(0);  // share at which the log gets its next line
-  return [&plan, terminal, next_line](const sweep::Progress& progress) {
-    if (progress.status == "failed" || progress.status == "unproven") {
-      std::cerr << (terminal ? "\r\033[K" : "") << progress.status << ": "
-                << plan.runs[*progress.run].path << " on rank " << progress.rank << ": "
-                << progress.error << "\n";
+  const int stream = terminal();
+  const auto view = stream < 0 ? nullptr : std::make_shared<TerminalView>(plan, stream);
+  const auto log = std::make_shared<LogView>(plan);
+  return [&plan, view, log](const sweep::Progress& progress, const sweep::RunEnd* end) {
+    if (end != nullptr && (end->status == "failed" || end->status == "unproven")) {
+      if (view) view->erase();
+      std::cerr << end->status << ": " << plan.runs[end->run].path << " on rank " << end->rank
+                << ": " << end->error << "\n";
     }
-    if (terminal) {
-      print_bar(progress);
-      return;
+    if (view) {
+      view->draw(progress);
+    } else {
+      log->draw(progress);
     }
-    const double share = progress.total == 0 ? 1
-                                             : static_cast<double>(progress.finished) /
-                                                   static_cast<double>(progress.total);
-    if (share < *next_line && progress.finished != progress.total) return;
-    *next_line = share + 0.1;
-    std::cerr << status_line(progress) << std::endl;
   };
 }
 

@@ -1,15 +1,13 @@
-// How a long sweep looks: one bar on a terminal, sparse lines in a log, every failure as it
-// happens.
+// How a sweep looks while it goes on: on a terminal a bar and what each rank does, in a log a line
+// now and then.
 #pragma once
 
-#include "sweep/coordinator.hpp"
 #include "sweep/plan.hpp"
+#include "sweep/progress.hpp"
 
 namespace qsweep::app {
 
-// Prints to stderr; `plan` must outlive the sink.
+// Failures are told as they happen, in both. `plan` must outlive the sink.
 sweep::ProgressSink make_progress(const sweep::Plan& plan);
-// "1 h 02 min", "3 min 20 s", "12.3 s".
-std::string human_seconds(double seconds);
 
 }  // namespace qsweep::app

@@ -1,5 +1,4 @@
 // qsweep [STUDY.yaml] [options]: plan, stage, sweep, reduce.
-#include <boost/program_options.hpp>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
@@ -9,89 +8,31 @@
 
 #include "app/commands.hpp"
 #include "app/machine.hpp"
+#include "app/orphan_guard.hpp"
 #include "app/progress.hpp"
+#include "app/sweep_settings.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/text_table.hpp"
 #include "comm/communicator.hpp"
 #include "eval/workload.hpp"
 #include "record/provenance.hpp"
 #include "reduce/reduce.hpp"
 #include "sweep/inputs.hpp"
 #include "sweep/run_folder.hpp"
+#include "sweep/schedule.hpp"
 #include "sweep/sweep.hpp"
 
 namespace qsweep::app {
 namespace {
 
-namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr uint64_t max_study_bytes = 1 << 20;
+constexpr size_t max_ranks_shown = 16;
 constexpr double resident_share =
     0.5;  // of the node's memory, for resident weights of all its ranks
-
-struct Settings {
-  std::string study = "configs/quickstart.yaml";
-  std::string out = "data/runs", tag, backend = "auto", compute = "fp32";
-  std::vector<std::string> only, overrides;
-  int64_t repeats = 0, ranks = 0;
-  int expect_ranks = 0, threads = 0;
-  bool plan = false, prep_only = false, reduce_only = false, retry_failed = false, help = false,
-       version = false;
-};
-
-po::options_description describe(Settings& s) {
-  po::options_description options("options");
-  options.add_options()("help,h", po::bool_switch(&s.help), "print this text")(
-      "version", po::bool_switch(&s.version), "print the version")(
-      "out", po::value(&s.out)->default_value(s.out), "parent of run folders")(
-      "run-tag", po::value(&s.tag),
-      "name of the run folder (default: UTC time); an existing one is resumed")(
-      "plan", po::bool_switch(&s.plan),
-      "print cells, costs, memory, refused combinations; touch nothing")(
-      "ranks", po::value(&s.ranks)->default_value(1, "1"), "ranks to plan for")(
-      "prep-only", po::bool_switch(&s.prep_only), "stage configs and manifests, run nothing")(
-      "reduce-only", po::bool_switch(&s.reduce_only), "aggregate what is there")(
-      "backend", po::value(&s.backend)->default_value(s.backend), "auto, cpu or cuda")(
-      "compute", po::value(&s.compute)->default_value(s.compute),
-      "activations between ops: fp32 or bf16")(
-      "threads", po::value(&s.threads)->default_value(0, "cores of the rank"), "threads of a rank")(
-      "only", po::value(&s.only)->composing(),
-      "keep runs whose id, config, workload or path matches a glob")(
-      "repeats", po::value(&s.repeats)->default_value(0, "the study's"), "repeats of every cell")(
-      "set", po::value(&s.overrides)->composing(), "override a key of the study: key=value")(
-      "retry-failed", po::bool_switch(&s.retry_failed), "run failed and unproven runs again")(
-      "expect-ranks", po::value(&s.expect_ranks)->default_value(0, "SLURM_NTASKS"),
-      "ranks there must be");
-  return options;
-}
-
-Settings parse(const Arguments& arguments, std::string& usage) {
-  Settings settings;
-  const po::options_description visible = describe(settings);
-  po::options_description all;
-  all.add(visible).add_options()("study",
-                                 po::value(&settings.study)->default_value(settings.study));
-  po::positional_options_description positional;
-  positional.add("study", 1);
-  po::variables_map values;
-  po::store(po::command_line_parser(arguments).options(all).positional(positional).run(), values);
-  po::notify(values);
-  std::ostringstream text;
-  text << "usage: qsweep [STUDY.yaml] [options]\n"
-          "       qsweep tokenize|generate|quantize|inspect|status|doctor --help\n\n"
-       << visible
-       << "\nexit codes: 0 done; 2 wrong usage or invalid study; 3 no GPU; 4 some runs failed;\n"
-          "            75 interrupted, resumable; 1 anything else\n";
-  usage = text.str();
-  if (settings.repeats < 0 || settings.repeats > 100000 || settings.ranks < 1 ||
-      settings.ranks > 1000000 || settings.threads < 0 || settings.threads > 1024) {
-    throw_invalid("an option is out of range",
-                  "--repeats 0..100000, --ranks 1..1000000, --threads 0..1024");
-  }
-  return settings;
-}
 
 extern "C" void on_signal(int) {
   sweep::request_stop();
@@ -104,24 +45,37 @@ void catch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
 }
 
-void print_summary(const sweep::SweepOutcome& outcome, const fs::path& folder) {
-  std::cout << "\n" << outcome.finished << " runs in " << human_seconds(outcome.seconds);
-  if (outcome.resumed > 0) std::cout << ", " << outcome.resumed << " found finished";
-  std::cout << "\n";
-  for (size_t r = 0; r < outcome.tallies.size(); ++r) {
+void print_tallies(const sweep::SweepOutcome& outcome) {
+  for (size_t r = 0; r < std::min(max_ranks_shown, outcome.tallies.size()); ++r) {
     const sweep::RankTally& tally = outcome.tallies[r];
     const double share = outcome.seconds > 0 ? 100 * tally.busy_seconds / outcome.seconds : 0;
-    std::cout << "  rank " << r << ": " << tally.runs << " runs, busy "
-              << human_seconds(tally.busy_seconds) << " (" << std::lround(share) << " %)\n";
-    if (r == 15 && outcome.tallies.size() > 16) {
-      std::cout << "  ... " << outcome.tallies.size() - 16 << " more ranks\n";
-      break;
-    }
+    std::cout << "  rank " << r << ": " << plural(tally.runs, "run") << ", busy "
+              << human_seconds(tally.busy_seconds) << " (" << std::lround(share) << " %)";
+    if (tally.load_seconds > 0)
+      std::cout << ", of it " << human_seconds(tally.load_seconds) << " making configs resident";
+    std::cout << "\n";
   }
-  if (outcome.interrupted) {
-    std::cout << "interrupted; the same command with --run-tag " << folder.filename().string()
-              << " resumes it\n";
+  if (outcome.tallies.size() > max_ranks_shown)
+    std::cout << "  ... " << outcome.tallies.size() - max_ranks_shown << " more ranks\n";
+}
+
+void print_summary(const sweep::SweepOutcome& outcome, const Settings& settings,
+                   const fs::path& folder) {
+  std::cout << "\n" << plural(outcome.finished, "run") << " in " << human_seconds(outcome.seconds);
+  if (outcome.resumed > 0) std::cout << ", " << outcome.resumed << " found finished";
+  std::cout << "\n";
+  print_tallies(outcome);
+  const sweep::Progress& progress = outcome.progress;
+  if (progress.finished > 0 && progress.predicted_finished > 0) {
+    std::cout << "  cost: " << human_seconds(progress.predicted_finished) << " predicted, "
+              << human_seconds(progress.spent) << " spent ("
+              << std::lround(100 * progress.spent / progress.predicted_finished) << " %)\n";
   }
+  if (!outcome.interrupted) return;
+  std::cout << plural(outcome.left, "run")
+            << " left: interrupted, or too long for the time that was "
+            << "left; the same command with --run-tag " << folder.filename().string()
+            << (settings.out == "data/runs" ? "" : " --out " + settings.out) << " resumes\n";
 }
 
 int reduce_and_print(const fs::path& folder) {
@@ -152,6 +106,17 @@ sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& 
   return rates;
 }
 
+// Rank 0's clock and environment speak for all.
+sweep::Deadline deadline_of(const Settings& settings, const comm::Communicator& communicator) {
+  sweep::Deadline deadline;
+  comm::coordinated(communicator, [&] {
+    if (communicator.rank() == 0) deadline = sweep::Deadline::read(settings.until);
+  });
+  const nlohmann::json told = nlohmann::json::parse(communicator.broadcast(
+      deadline.any() ? nlohmann::json({deadline.epoch(), deadline.source()}).dump() : "[]", 0));
+  return told.empty() ? deadline : sweep::Deadline::at(told.at(0), told.at(1));
+}
+
 fs::path folder_of(const Settings& settings, const sweep::Study& study,
                    const comm::Communicator& communicator) {
   // Rank 0's clock names the folder for all.
@@ -161,7 +126,8 @@ fs::path folder_of(const Settings& settings, const sweep::Study& study,
 }
 
 sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communicator& communicator,
-                                  const fs::path& folder, const sweep::Plan& plan) {
+                                  const fs::path& folder, const sweep::Plan& plan,
+                                  const sweep::Deadline& deadline) {
   sweep::SweepOptions options;
   options.folder = folder;
   options.study_text = read_file(plan.study.file, max_study_bytes);
@@ -172,21 +138,26 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
       resident_share * static_cast<double>(physical_memory_bytes()) / communicator.local_size());
   options.retry_failed = settings.retry_failed;
   options.prep_only = settings.prep_only;
+  options.force = settings.force;
+  options.deadline = deadline;
   if (communicator.rank() == 0) {
     options.environment = record::environment({{"ranks", communicator.size()}}).dump();
     options.progress = make_progress(plan);
+    options.tell = [](const std::string& notice) { std::cerr << notice << std::endl; };
   }
   return options;
 }
 
 int sweep_on_ranks(const Settings& settings) {
   catch_signals();
+  const OrphanGuard guard;
   const comm::Communicator communicator;
   const bool speaks = communicator.rank() == 0;
   sweep::Plan plan;
   fs::path folder;
   sweep::SweepOptions options;
   sweep::Rates rates;
+  const sweep::Deadline deadline = deadline_of(settings, communicator);
   if (!settings.prep_only) rates = measured_rates(settings, communicator);
   comm::coordinated(communicator, [&] {
     if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
@@ -195,12 +166,17 @@ int sweep_on_ranks(const Settings& settings) {
     sweep::require_inputs(plan);
   });
   folder = folder_of(settings, plan.study, communicator);
-  comm::coordinated(communicator,
-                    [&] { options = sweep_options(settings, communicator, folder, plan); });
+  comm::coordinated(communicator, [&] {
+    options = sweep_options(settings, communicator, folder, plan, deadline);
+  });
   if (speaks) {
     std::cout << sweep::plan_text(plan, communicator.size()) << "run folder: " << folder.string()
-              << "\n"
-              << std::flush;
+              << "\n";
+    if (deadline.any()) {
+      std::cout << "time left: " << human_seconds(deadline.seconds_left()) << " ("
+                << deadline.source() << "); nothing is started that would not end in it\n";
+    }
+    std::cout << std::flush;
   }
   const sweep::SweepOutcome outcome = sweep::run_sweep(communicator, plan, options);
   int code = 0;
@@ -210,7 +186,7 @@ int sweep_on_ranks(const Settings& settings) {
       std::cout << "staged: " << folder.string() << "\n";
       return;
     }
-    print_summary(outcome, folder);
+    print_summary(outcome, settings, folder);
     if (outcome.interrupted) throw Error(ErrorKind::interrupted, "interrupted, resumable");
     code = reduce_and_print(folder);
   });
@@ -232,11 +208,28 @@ int reduce_on_one_rank(const Settings& settings) {
   return std::stoi(communicator.broadcast(std::to_string(code), 0));
 }
 
+int print_plan(const Settings& settings) {
+  const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
+  sweep::Rates rates;
+  if (settings.flops_per_s > 0) rates.flops_per_s = settings.flops_per_s;
+  if (settings.bytes_per_s > 0) rates.bytes_per_s = settings.bytes_per_s;
+  const sweep::Plan plan =
+      sweep::make_plan(study, {settings.only, settings.repeats, rates, settings.compute});
+  sweep::RecordedCosts recorded;
+  if (!settings.costs.empty()) recorded = sweep::read_recorded_costs(settings.costs, plan);
+  for (const int64_t ranks : settings.ranks) {
+    const bool first = ranks == settings.ranks.front();
+    std::cout << (first ? sweep::plan_text(plan, ranks, recorded)
+                        : "\n" + sweep::Schedule(plan, ranks, recorded).summary());
+  }
+  return 0;
+}
+
 }  // namespace
 
 int sweep_command(const Arguments& arguments) {
   std::string usage;
-  const Settings settings = parse(arguments, usage);
+  const Settings settings = parse_settings(arguments, usage);
   if (settings.help) {
     std::cout << usage;
     return 0;
@@ -245,13 +238,7 @@ int sweep_command(const Arguments& arguments) {
     std::cout << version_text() << "\n";
     return 0;
   }
-  if (settings.plan) {
-    const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    const sweep::Plan plan =
-        sweep::make_plan(study, {settings.only, settings.repeats, {}, settings.compute});
-    std::cout << sweep::plan_text(plan, settings.ranks);
-    return 0;
-  }
+  if (settings.plan) return print_plan(settings);
   return settings.reduce_only ? reduce_on_one_rank(settings) : sweep_on_ranks(settings);
 }
 

@@ -1,5 +1,8 @@
 #include "base/clock.hpp"
 
+#include <fmt/format.h>
+
+#include <cmath>
 #include <ctime>
 
 namespace qsweep {
@@ -21,6 +24,16 @@ std::string utc_now_iso() {
 }
 std::string utc_now_compact() {
   return format_utc("%Y%m%dT%H%M%SZ");
+}
+
+std::string human_seconds(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
+  if (seconds < 1) return fmt::format("{:.2f} s", seconds);
+  if (seconds < 100) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<long long>(std::llround(seconds));
+  if (whole < 6000) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  if (whole < 360000) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+  return fmt::format("{:.1f} d", seconds / 86400);
 }
 
 }  // namespace qsweep

@@ -17,18 +17,62 @@ namespace qsweep {
 namespace fs = std::filesystem;
 namespace {
 
-[[noreturn]] void throw_io(const std::string& what, const fs::path& file, int code) {
-  throw Error(ErrorKind::io, what + " " + file.string(), std::strerror(code));
+// What a person can do about the faults of a file system that are theirs to mend.
+std::string_view advice(int code) {
+  switch (code) {
+    case ENOSPC:
+      return "free space there";
+    case EDQUOT:
+      return "free space, or ask for a larger quota of bytes or files";
+    case EROFS:
+    case EACCES:
+    case EPERM:
+      return "make it writable";
+    case ENOENT:
+    case ESTALE:
+      return "look whether the folder was removed or unmounted";
+    default:
+      return "";
+  }
 }
 
-void sync_path(const fs::path& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0) throw_io("cannot open for sync", path, errno);
-  // Some parallel file systems refuse fsync on folders; the rename stays atomic there.
-  const bool failed = ::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+// A folder's entries. Some parallel file systems refuse fsync on folders, and a folder may be
+// closed to reading though not to its files; the rename stays atomic there.
+void sync_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0 && errno == EACCES) return;
+  if (descriptor < 0) throw_io("cannot open for sync", folder, errno);
+  const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
   const int code = errno;
-  ::close(fd);
-  if (failed) throw_io("cannot sync", path, code);
+  ::close(descriptor);
+  if (failed) throw_io("cannot sync", folder, code);
+}
+
+void sync_file(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw_io("cannot open for sync", file, errno);
+  const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
+  const int code = errno;
+  ::close(descriptor);
+  if (failed) throw_io("cannot sync", file, code);
+}
+
+// A new file, synced. Some file systems tell of a full disk or quota only at fsync or close.
+void write_new_file(const fs::path& file, std::string_view text) {
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) throw_io("cannot create", file, errno);
+  const auto fail = [&](int code) {
+    ::close(descriptor);
+    throw_io("cannot write", file, code);
+  };
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(errno);
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  if (::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP) fail(errno);
+  if (::close(descriptor) != 0) throw_io("cannot write", file, errno);
 }
 
 fs::path temporary_name(const fs::path& file) {
@@ -37,7 +81,36 @@ fs::path temporary_name(const fs::path& file) {
          std::string(temporary_suffix);
 }
 
+// `fill` makes and syncs the temporary file.
+void replace(const fs::path& file, const std::function<void(const fs::path&)>& fill) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  create_folders(folder);
+  const fs::path temporary = temporary_name(file);
+  try {
+    fill(temporary);
+    if (::rename(temporary.c_str(), file.c_str()) != 0) throw_io("cannot rename to", file, errno);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
+  }
+  sync_folder(folder);
+}
+
 }  // namespace
+
+void throw_io(const std::string& what, const fs::path& file, int code) {
+  throw Error(ErrorKind::io, what + " " + file.string(), std::strerror(code), advice(code));
+}
+
+void create_folders(const fs::path& folder) {
+  std::error_code code;
+  if (folder.empty() || fs::is_directory(folder, code)) return;
+  create_folders(folder.parent_path());
+  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
+    throw_io("cannot create folder", folder, errno);
+  sync_folder(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
+}
 
 std::string read_file(const fs::path& file, uint64_t max_bytes) {
   std::error_code code;
@@ -60,30 +133,14 @@ std::string read_file(const fs::path& file, uint64_t max_bytes) {
 }
 
 void write_atomic(const fs::path& file, const std::function<void(const fs::path&)>& write) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  std::error_code code;
-  fs::create_directories(folder, code);
-  if (code) throw_io("cannot create folder", folder, code.value());
-  const fs::path temporary = temporary_name(file);
-  try {
+  replace(file, [&](const fs::path& temporary) {
     write(temporary);
-    sync_path(temporary, O_RDONLY);
-    if (::rename(temporary.c_str(), file.c_str()) != 0) throw_io("cannot rename to", file, errno);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    throw;
-  }
-  sync_path(folder, O_RDONLY | O_DIRECTORY);
+    sync_file(temporary);
+  });
 }
 
 void write_file_atomic(const fs::path& file, std::string_view text) {
-  write_atomic(file, [&](const fs::path& temporary) {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    out.write(text.data(), static_cast<std::streamsize>(text.size()));
-    out.flush();
-    if (!out) throw_io("cannot write", file, errno);
-  });
+  replace(file, [&](const fs::path& temporary) { write_new_file(temporary, text); });
 }
 
 MappedFile::MappedFile(const fs::path& file) : path_(file) {

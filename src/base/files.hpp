@@ -24,6 +24,13 @@ void write_file_atomic(const std::filesystem::path& file, std::string_view text)
 void write_atomic(const std::filesystem::path& file,
                   const std::function<void(const std::filesystem::path& temporary)>& write);
 
+// Creates a folder and its missing parents and syncs what holds each new one, so that a file synced
+// into it survives a crash. Throws Error{io}.
+void create_folders(const std::filesystem::path& folder);
+
+// Throws Error{io}: `what` file (the system's reason for `code`, an errno).
+[[noreturn]] void throw_io(const std::string& what, const std::filesystem::path& file, int code);
+
 // Suffix of every temporary name, so that leftovers of a dead process are recognised.
 inline constexpr std::string_view temporary_suffix = ".qsweep-tmp";
 

@@ -41,6 +41,7 @@ constexpr auto attribute_table = std::to_array<AttributeInfo>({
     {"start", Type::text, "UTC time of the start"},
     {"end", Type::text, "UTC time of the end"},
     {"seconds", Type::real, "wall time of the run [s]"},
+    {"load_seconds", Type::real, "of these, making the configs of the run resident [s]"},
     {"attempt", Type::integer, "attempt, from 1"},
     {"qsweep_version", Type::text, "version of the program"},
     {"git_commit", Type::text, "commit the program was built from"},

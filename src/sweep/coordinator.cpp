@@ -2,126 +2,233 @@
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
 
-#include "base/clock.hpp"
 #include "base/error.hpp"
 
 namespace qsweep::sweep {
 namespace {
 
+using namespace std::chrono_literals;
 constexpr int tag_request = 11, tag_answer = 12;
+constexpr const char* no_more = "none";
 // Short against any run, long enough that an idle coordinator costs no core.
-constexpr auto poll_interval = std::chrono::microseconds(500);
-
-const Stopwatch& loop_watch() {
-  static const Stopwatch watch;
-  return watch;
-}
+constexpr auto poll_interval = 500us;
+// Alone there are no messages to wait for.
+constexpr auto lone_interval = 50ms;
+constexpr double tick_s = 1;
 
 }  // namespace
 
-std::string to_message(const Request& request) {
-  nlohmann::json json = {{"seconds", request.seconds},
-                         {"status", request.status},
-                         {"error", request.error},
-                         {"resident", request.resident},
-                         {"leaving", request.leaving}};
-  if (request.finished) json["finished"] = *request.finished;
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-Request from_message(const std::string& text) {
-  const nlohmann::json json = nlohmann::json::parse(text);
-  Request request;
-  request.seconds = json.at("seconds");
-  request.status = json.at("status");
-  request.error = json.at("error");
-  request.resident = json.at("resident").get<std::set<size_t>>();
-  request.leaving = json.at("leaving");
-  if (json.contains("finished")) request.finished = json.at("finished").get<size_t>();
-  return request;
-}
-
-Coordinator::Coordinator(const comm::Communicator& communicator, std::vector<ShareItem> items,
-                         uint64_t seed, ProgressSink sink)
+Coordinator::Coordinator(const comm::Communicator& communicator, CoordinatorOptions options)
     : communicator_(communicator),
-      queue_(items, seed),
+      options_(std::move(options)),
+      queue_(options_.items, options_.seed, static_cast<size_t>(communicator.size()),
+             options_.load_seconds),
       tallies_(static_cast<size_t>(communicator.size())),
-      sink_(std::move(sink)),
-      others_left_(communicator.size() - 1) {
-  progress_.total = items.size();
+      others_(communicator.size() - 1) {
+  progress_.total = options_.items.size();
   progress_.ranks = static_cast<size_t>(communicator.size());
-  for (const ShareItem& item : items) {
-    if (item.run >= cost_by_run_.size()) cost_by_run_.resize(item.run + 1, 0.0);
-    cost_by_run_[item.run] = item.cost;
-    progress_.cost_total += item.cost;
-  }
+  for (const ShareItem& item : options_.items) progress_.predicted_total += item.cost;
 }
 
 Coordinator::~Coordinator() {
   stop();
-  join();
+  {
+    const std::lock_guard lock(mutex_);
+    own_done_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
 }
 
 void Coordinator::start() {
-  if (communicator_.size() > 1) thread_ = std::thread([this] { serve(); });
+  thread_ = std::thread([this] { serve(); });
 }
 
 void Coordinator::join() {
+  {
+    const std::lock_guard lock(mutex_);
+    own_done_ = true;
+  }
   if (thread_.joinable()) thread_.join();
+  if (failure_) std::rethrow_exception(failure_);
 }
 
 void Coordinator::stop() {
   const std::lock_guard lock(mutex_);
   stopped_ = true;
+  note_change();
 }
 
-std::optional<size_t> Coordinator::answer(int rank, const Request& request) {
-  const std::lock_guard lock(mutex_);
-  if (request.finished && *request.finished < cost_by_run_.size()) {
-    RankTally& tally = tallies_[static_cast<size_t>(rank)];
-    tally.busy_seconds += request.seconds;
-    if (request.status != "dropped") {
-      ++tally.runs;
-      ++progress_.finished;
-      progress_.failed += request.status == "failed" ? 1 : 0;
-      progress_.unproven += request.status == "unproven" ? 1 : 0;
-      progress_.cost_finished += cost_by_run_[*request.finished];
-    }
-    progress_.seconds = loop_watch().seconds();
-    progress_.run = request.finished;
-    progress_.rank = rank;
-    progress_.status = request.status;
-    progress_.error = request.error;
-    progress_.run_seconds = request.seconds;
-    if (sink_) sink_(progress_);
+void Coordinator::note_change() {
+  ++changes_;
+  changed_.notify_all();
+}
+
+std::optional<size_t> Coordinator::ask(const Request& request) {
+  take_in(0, request);
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const Decision decision = decide(0, request);
+    if (decision.answer == Answer::run) return decision.run;
+    if (decision.answer == Answer::none) return std::nullopt;
+    changed_.wait_for(lock, 1s);
   }
-  // One rank that must leave ends the hand-out for all: the whole job was told to stop, or is
-  // broken.
-  if (request.leaving) stopped_ = true;
-  ShareItem item;
-  if (stopped_ || !queue_.next(request.resident, item)) return std::nullopt;
-  return item.run;
+}
+
+void Coordinator::take_in(int rank, const Request& request) {
+  std::optional<RunEnd> end;
+  {
+    const std::lock_guard lock(mutex_);
+    if (request.finished && in_hand_.contains(rank)) note_end(rank, request, end.emplace());
+    if (request.leaving) {
+      ++progress_.ranks_left;
+      if (!request.error.empty())
+        faults_.push_back("rank " + std::to_string(rank) + ": " + request.error);
+      stopped_ = stopped_ || request.stop_all;
+    }
+    note_change();
+  }
+  if (end) tell(&*end);
+}
+
+void Coordinator::note_end(int rank, const Request& request, RunEnd& end) {
+  const InHand held = in_hand_.at(rank);
+  in_hand_.erase(rank);
+  RankTally& tally = tallies_[static_cast<size_t>(rank)];
+  tally.busy_seconds += request.seconds;
+  tally.load_seconds += request.load_seconds;
+  end = {held.item.run, rank, request.seconds, request.status, request.error};
+  if (request.status == "dropped") {
+    queue_.put_back(held.item);
+    return;
+  }
+  // A failed run ends when it fails: its time says nothing of the runs that are to come.
+  if (request.status != "failed") queue_.learn(held.item, request.seconds, request.load_seconds);
+  ++tally.runs;
+  tally.predicted_seconds += held.item.cost;
+  ++progress_.finished;
+  progress_.failed += request.status == "failed" ? 1 : 0;
+  progress_.unproven += request.status == "unproven" ? 1 : 0;
+  progress_.predicted_finished += held.item.cost;
+  progress_.spent += request.seconds;
+}
+
+// With the mutex held.
+Coordinator::Decision Coordinator::decide(int rank, const Request& request) {
+  if (request.leaving || stopped_) return {};
+  const auto item = queue_.next(request.resident, options_.deadline.seconds_left());
+  if (item) {
+    in_hand_[rank] = {*item, watch_.seconds()};
+    return {Answer::run, item->run};
+  }
+  // What others have in hand may come back.
+  return {in_hand_.empty() ? Answer::none : Answer::wait, 0};
+}
+
+Progress Coordinator::snapshot() const {
+  Progress progress = progress_;
+  progress.seconds = watch_.seconds();
+  double in_hand = 0, longest = 0;
+  for (const auto& [rank, held] : in_hand_) {
+    const double seconds = progress.seconds - held.since;
+    const double left = std::max(0.0, queue_.estimate(held.item) - seconds);
+    progress.running.push_back({rank, held.item.run, seconds});
+    in_hand += left;
+    longest = std::max(longest, left);
+  }
+  const size_t here = progress.ranks - std::min(progress.ranks - 1, progress.ranks_left);
+  progress.left = std::max(longest, (in_hand + queue_.estimate_left()) / static_cast<double>(here));
+  return progress;
+}
+
+void Coordinator::tell(const RunEnd* end) {
+  if (!options_.sink) return;
+  const std::lock_guard one_at_a_time(sink_mutex_);
+  options_.sink(progress(), end);
 }
 
 void Coordinator::serve() {
-  comm::Message message;
-  while (others_left_ > 0) {
-    if (!communicator_.poll(tag_request, message)) {
-      std::this_thread::sleep_for(poll_interval);
-      continue;
+  try {
+    double next_tick = 0, next_beat = options_.heartbeat_seconds;
+    for (;;) {
+      const bool busy = others_ > 0 && serve_message();
+      serve_parked();
+      const double now = watch_.seconds();
+      if (now >= next_tick) {
+        tell(nullptr);
+        next_tick = now + tick_s;
+      }
+      if (now >= next_beat) {
+        beat();
+        next_beat = now + options_.heartbeat_seconds;
+      }
+      {
+        const std::lock_guard lock(mutex_);
+        if (others_ == 0 && own_done_) return;
+      }
+      if (!busy) std::this_thread::sleep_for(others_ > 0 ? poll_interval : lone_interval);
     }
-    const std::optional<size_t> run = answer(message.source, from_message(message.text));
-    communicator_.send(message.source, tag_answer,
-                       run ? std::to_string(*run) : std::string("none"));
-    if (!run) --others_left_;
+  } catch (...) {
+    // Without messages the others would wait for ever.
+    communicator_.abort(exit_code(ErrorKind::internal));
   }
+}
+
+// A failing heartbeat ends the hand-out; the others still get their answers.
+void Coordinator::beat() {
+  if (failure_) return;
+  try {
+    options_.heartbeat();
+  } catch (...) {
+    failure_ = std::current_exception();
+    stop();
+  }
+}
+
+bool Coordinator::serve_message() {
+  comm::Message message;
+  if (!communicator_.poll(tag_request, message)) return false;
+  const Request request = from_message(message.text);
+  take_in(message.source, request);
+  Decision decision;
+  {
+    const std::lock_guard lock(mutex_);
+    decision = decide(message.source, request);
+  }
+  if (decision.answer == Answer::wait) {
+    parked_.emplace(message.source, request);
+  } else {
+    send_answer(message.source, decision);
+  }
+  return true;
+}
+
+void Coordinator::serve_parked() {
+  std::vector<std::pair<int, Decision>> answers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (parked_.empty() || changes_ == changes_seen_) return;
+    changes_seen_ = changes_;
+    for (const auto& [rank, request] : parked_) {
+      const Decision decision = decide(rank, request);
+      if (decision.answer != Answer::wait) answers.emplace_back(rank, decision);
+    }
+  }
+  for (const auto& [rank, decision] : answers) {
+    parked_.erase(rank);
+    send_answer(rank, decision);
+  }
+}
+
+void Coordinator::send_answer(int rank, const Decision& decision) {
+  const bool run = decision.answer == Answer::run;
+  communicator_.send(rank, tag_answer, run ? std::to_string(decision.run) : no_more);
+  if (!run) --others_;
 }
 
 Progress Coordinator::progress() const {
   const std::lock_guard lock(mutex_);
-  return progress_;
+  return snapshot();
 }
 
 std::vector<RankTally> Coordinator::tallies() const {
@@ -129,12 +236,22 @@ std::vector<RankTally> Coordinator::tallies() const {
   return tallies_;
 }
 
+std::vector<std::string> Coordinator::faults() const {
+  const std::lock_guard lock(mutex_);
+  return faults_;
+}
+
+size_t Coordinator::left() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.left();
+}
+
 WorkSource remote_source(const comm::Communicator& communicator) {
   return [&communicator](const Request& request) -> std::optional<size_t> {
     communicator.send(0, tag_request, to_message(request));
     comm::Message answer;
     while (!communicator.poll(tag_answer, answer)) std::this_thread::sleep_for(poll_interval);
-    if (answer.text == "none") return std::nullopt;
+    if (answer.text == no_more) return std::nullopt;
     return std::stoull(answer.text);
   };
 }

@@ -1,87 +1,111 @@
 // Hands runs out to ranks, one at a time, when they ask. Rank 0's coordinator is a thread of its
 // own that sleeps between messages, so a rank deep in a kernel (rank 0 included) keeps nobody
-// waiting and there is no collective in the loop.
+// waiting and there is no collective in the loop. Ranks may ask for the first time whenever they
+// are ready, and leave at any time: what they had in hand goes back to the queue. A rank that finds
+// the queue empty waits, asleep, until the last run has ended: it may be needed once more.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <functional>
-#include <memory>
+#include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "comm/communicator.hpp"
+#include "sweep/deadline.hpp"
+#include "sweep/progress.hpp"
+#include "sweep/request.hpp"
 #include "sweep/share.hpp"
 
 namespace qsweep::sweep {
 
-// What a rank says when it asks for work.
-struct Request {
-  std::optional<size_t> finished;  // run index that it has just ended
-  double seconds = 0;              // that run's wall time
-  std::string status;  // "ok", "failed", "unproven", or "dropped" (interrupted, not recorded)
-  std::string error;   // why it failed
-  std::set<size_t> resident;  // configs it holds
-  bool leaving = false;       // it takes no more work: interrupted, or its infrastructure failed
-};
-
-struct Progress {
-  size_t total = 0, finished = 0, failed = 0, unproven = 0;
-  size_t ranks = 1;
-  double cost_total = 0, cost_finished = 0;  // predicted seconds
-  double seconds = 0;                        // since the start of the loop
-  // The run just ended, if any.
-  std::optional<size_t> run;
-  int rank = 0;
-  std::string status, error;
-  double run_seconds = 0;
-};
-using ProgressSink = std::function<void(const Progress&)>;
-
-struct RankTally {
-  size_t runs = 0;
-  double busy_seconds = 0;
+struct CoordinatorOptions {
+  std::vector<ShareItem> items;
+  uint64_t seed = 0;
+  double load_seconds = 0;  // predicted time of making a config resident
+  Deadline deadline;
+  ProgressSink sink;
+  double heartbeat_seconds = 10;
+  // Called that often from the coordinator's thread; an exception of it (the run
+  // folder was taken over, say) ends the hand-out and leaves through join().
+  std::function<void()> heartbeat = [] {};
 };
 
 // Rank 0's side. Every rank, 0 included, asks through a WorkSource.
 class Coordinator {
  public:
-  Coordinator(const comm::Communicator& communicator, std::vector<ShareItem> items, uint64_t seed,
-              ProgressSink sink);
-  ~Coordinator();  // joins the thread; returns once every other rank has left
+  Coordinator(const comm::Communicator& communicator, CoordinatorOptions options);
+  ~Coordinator();  // joins the thread
   void start();
-  // Answers a request; nullopt: no work for this rank any more.
-  std::optional<size_t> answer(int rank, const Request& request);
+  // Rank 0's own request; blocks until there is an answer.
+  std::optional<size_t> ask(const Request& request);
   // Hand out nothing more.
   void stop();
+  // Returns once every rank has been told that there is no more work, or has left. Rethrows what
+  // went wrong in the thread.
   void join();
   Progress progress() const;
   std::vector<RankTally> tallies() const;
+  // Why ranks left, those that could not work: "rank 3: ...".
+  std::vector<std::string> faults() const;
+  // Runs that no rank had in hand when the hand-out ended.
+  size_t left() const;
 
  private:
+  enum class Answer { run, wait, none };
+  struct Decision {
+    Answer answer = Answer::none;
+    size_t run = 0;
+  };
+  struct InHand {
+    ShareItem item;
+    double since = 0;  // seconds of the loop
+  };
+
+  // Notes what the request says; a run that ended is told to the sink.
+  void take_in(int rank, const Request& request);
+  Decision decide(int rank, const Request& request);
+  void note_end(int rank, const Request& request, RunEnd& end);
+  void note_change();
+  Progress snapshot() const;
+  void tell(const RunEnd* end);
+
   void serve();
+  bool serve_message();
+  void serve_parked();
+  void beat();
+  void send_answer(int rank, const Decision& decision);
 
   const comm::Communicator& communicator_;
-  mutable std::mutex mutex_;
+  CoordinatorOptions options_;
+  Stopwatch watch_;
+  mutable std::mutex mutex_;  // of everything below up to the next blank line
+  std::condition_variable changed_;
   ShareQueue queue_;
-  std::vector<double> cost_by_run_;
+  std::map<int, InHand> in_hand_;  // by rank
   Progress progress_;
   std::vector<RankTally> tallies_;
-  ProgressSink sink_;
-  bool stopped_ = false;
-  int others_left_ = 0;
+  std::vector<std::string> faults_;
+  bool stopped_ = false, own_done_ = false;
+  uint64_t changes_ = 0;  // events after which a waiting rank may get another answer
+
+  std::mutex sink_mutex_;
+  // The thread's own, until it is joined.
+  std::map<int, Request> parked_;  // requests that wait for an answer
+  uint64_t changes_seen_ = 0;
+  int others_ = 0;  // ranks that still expect answers
+  std::exception_ptr failure_;
   std::thread thread_;
 };
 
-// Asks for the next run; blocks (sleeping) until answered.
-using WorkSource = std::function<std::optional<size_t>(const Request&)>;
+// The other ranks' side.
 WorkSource remote_source(const comm::Communicator& communicator);
-
-// The request as one message, and back.
-std::string to_message(const Request& request);
-Request from_message(const std::string& text);
 
 }  // namespace qsweep::sweep

@@ -99,7 +99,6 @@ void Executor::make_room(size_t keep) {
 }
 
 Executor::Resident& Executor::resident_model(size_t config) {
-  load_checkpoint();
   const auto found = models_.find(config);
   if (found != models_.end()) {
     found->second.last_use = ++clock_;
@@ -108,6 +107,7 @@ Executor::Resident& Executor::resident_model(size_t config) {
   const bool is_baseline = config == baseline_;
   model::Model* baseline = is_baseline ? nullptr : resident_model(baseline_).model.get();
   const Stopwatch watch;
+  load_checkpoint();
   model::LoadReport report;
   Resident entry;
   entry.model = model::build_model(checkpoint_, plan_.study.configs[config], options_.context,
@@ -116,6 +116,7 @@ Executor::Resident& Executor::resident_model(size_t config) {
   entry.residency.canary =
       eval::measure_canary(options_.context, *entry.model, is_baseline ? *entry.model : *baseline);
   entry.last_use = ++clock_;
+  load_seconds_ += watch.seconds();
   options_.log("config " + plan_.study.configs[config].name + " resident after " +
                std::to_string(watch.seconds()) + " s, quantization " +
                std::to_string(report.quantize_seconds) + " s");
@@ -190,6 +191,7 @@ Executor::Outcome Executor::execute(size_t index) {
   Outcome outcome{"ok", {}, 0};
   record::RunRecord record = start_record(run);
   const Stopwatch watch;
+  const double loads_before = load_seconds_;
   const auto fail = [&](const std::string& reason) {
     // A failed run keeps its identity and its reason; half-filled samples are not data.
     record = start_record(run);
@@ -212,12 +214,26 @@ Executor::Outcome Executor::execute(size_t index) {
     fail(error.what());
   }
   outcome.seconds = watch.seconds();
+  outcome.load_seconds = load_seconds_ - loads_before;
   record.set("status", outcome.status);
   record.set("error", outcome.error);
   record.set("end", utc_now_iso());
   record.set("seconds", outcome.seconds);
-  record::write_record(options_.folder / run.path, record);
+  record.set("load_seconds", outcome.load_seconds);
+  write(run, record);
   return outcome;
+}
+
+// A run folder that was removed or unmounted is not made anew: a lone results/ would look like a
+// sweep.
+void Executor::write(const Run& run, const record::RunRecord& record) const {
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(options_.folder / "manifests" / "plan.json", code)) {
+    throw Error(ErrorKind::io, "the run folder " + options_.folder.string() + " has vanished",
+                "its manifests/plan.json is not there any more",
+                "mount or restore it, then start again with the same --run-tag");
+  }
+  record::write_record(options_.folder / run.path, record);
 }
 
 }  // namespace qsweep::sweep

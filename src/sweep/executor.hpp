@@ -36,6 +36,7 @@ class Executor {
     std::string status;  // ok, failed, unproven
     std::string error;
     double seconds = 0;
+    double load_seconds = 0;  // of these, making configs resident
   };
   // A run's own failure is recorded and returned. Throws Error{interrupted} (nothing recorded) and
   // Error{io} (the record could not be written).
@@ -55,6 +56,7 @@ class Executor {
   const eval::TokenizedText& text_of(const eval::PerplexityParams& params);
   void run_cell(const Run& run, record::RunRecord& record);
   record::RunRecord start_record(const Run& run) const;
+  void write(const Run& run, const record::RunRecord& record) const;
 
   const Plan& plan_;
   ExecutorOptions options_;
@@ -66,6 +68,7 @@ class Executor {
   std::map<std::string, eval::TokenizedText> texts_;
   eval::ReferenceCache references_;
   uint64_t clock_ = 0;
+  double load_seconds_ = 0;  // spent so far on making configs resident
 };
 
 }  // namespace qsweep::sweep

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/error.hpp"
@@ -312,11 +313,47 @@ class Planner {
         }
       }
     }
+    add_sentinels(contents, folders);
     if (plan_.runs.empty() && !options_.only.empty()) {
       throw_invalid("--only keeps no run",
                     "no run id, config, workload, config/workload or path matches",
                     "look at the names in --plan");
     }
+  }
+
+  // More runs of the A/A duplicate on the cheapest timed cell, so that drift of the machines in
+  // time is seen. Cheapest by its lengths: predicted costs depend on the machine, run ids must not.
+  void add_sentinels(const std::vector<std::string>& contents,
+                     const std::vector<std::string>& folders) {
+    const Study& study = plan_.study;
+    const int64_t count =
+        study.sentinel == 0 ? 0 : static_cast<int64_t>(plan_.runs.size()) / study.sentinel;
+    for (size_t c = 0; c < study.configs.size() && count > 0; ++c) {
+      if (study.configs[c].duplicate_of.empty()) continue;
+      const auto cell = sentinel_cell(c);
+      if (!cell || contents[at(c, *cell)].empty()) return;
+      for (int64_t i = 0; i < count; ++i) {
+        const size_t before = plan_.runs.size();
+        add_run(c, *cell, repeats_[*cell] + i, contents[at(c, *cell)], folders[at(c, *cell)]);
+        if (plan_.runs.size() > before) plan_.runs.back().sentinel = true;
+      }
+      return;
+    }
+  }
+  std::optional<size_t> sentinel_cell(size_t config) const {
+    std::optional<size_t> cheapest;
+    const auto length = [&](size_t k) {
+      const auto* synthetic = std::get_if<eval::SyntheticParams>(&plan_.cells[k].params);
+      return synthetic != nullptr ? synthetic->length : context_of(plan_.cells[k]);
+    };
+    for (size_t k = 0; k < plan_.cells.size(); ++k) {
+      const eval::WorkloadKind kind = plan_.cells[k].kind;
+      const bool timed =
+          kind == eval::WorkloadKind::profile || kind == eval::WorkloadKind::synthetic;
+      if (!timed || !open_[at(config, k)] || repeats_[k] == 0) continue;
+      if (!cheapest || length(k) < length(*cheapest)) cheapest = k;
+    }
+    return cheapest;
   }
 
   std::string folder_of(size_t c, size_t k) const {

@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "model/config.hpp"
+#include "sweep/share.hpp"
 #include "sweep/study.hpp"
 
 namespace qsweep::sweep {
@@ -20,8 +23,9 @@ struct Run {
   size_t cell = 0;    // index into Plan::cells
   int64_t repeat = 0;
   double cost = 0;  // predicted seconds
-  std::string
-      path;  // results/<config>/<workload>/<lengths>/r<repeat>.h5, relative to the run folder
+  // results/<config>/<workload>/<lengths>/r<repeat>.h5, relative to the run folder
+  std::string path;
+  bool sentinel = false;  // one more of the A/A duplicate, at a regular place among the others
 };
 
 struct Refusal {
@@ -30,9 +34,10 @@ struct Refusal {
 
 // What the prediction rests on.
 struct Rates {
-  double flops_per_s = 4e10;  // of the engine on one rank
-  double bytes_per_s = 8e9;   // weights read by one rank
-  double overhead_s = 0.05;   // fixed cost of a run
+  double flops_per_s = 4e10;      // of the engine on one rank
+  double bytes_per_s = 8e9;       // weights read by one rank
+  double overhead_s = 0.05;       // fixed cost of a run
+  double load_bytes_per_s = 1e9;  // a checkpoint's weights, read and quantized
 };
 
 struct PlanOptions {
@@ -76,14 +81,29 @@ struct PlanManifest {
     std::string kind;  // workload kind
     int64_t repeat = 0;
     double cost = 0;
+    bool sentinel = false;
   };
   std::vector<Entry> runs;
   std::vector<Refusal> refusals;
 };
 PlanManifest read_plan_manifest(const std::filesystem::path& plan_json);
 
-// The text of --plan: cells, costs, memory, refused combinations, and for `ranks` the shares and
-// the predicted efficiency (from the simulator in share.hpp).
-std::string plan_text(const Plan& plan, int64_t ranks);
+// What the plan's runs were measured to take, from the records of an earlier sweep of the same
+// study: seconds by run id, loads apart.
+struct RecordedCosts {
+  std::string folder;  // where they were read; empty: none
+  std::map<std::string, double> seconds;
+  double load_seconds = 0;  // mean of the runs that made configs resident
+};
+RecordedCosts read_recorded_costs(const std::filesystem::path& folder, const Plan& plan);
+
+// The plan's runs as the hand-out policy sees them, but for those in `finished`.
+std::vector<ShareItem> share_items(const Plan& plan, const std::set<size_t>& finished = {});
+// Predicted time of making a config resident on a rank.
+double predicted_load_seconds(const Plan& plan);
+
+// The text of --plan: cells, costs, memory, refused combinations, and for `ranks` the shares, the
+// predicted time, and what limits it (from the simulator in simulate.hpp).
+std::string plan_text(const Plan& plan, int64_t ranks, const RecordedCosts& recorded = {});
 
 }  // namespace qsweep::sweep

@@ -87,6 +87,9 @@ class Fields {
       fail(std::string("has a key '") + key + "' that is not true or false");
     return at(key).get<bool>();
   }
+  bool flag_or(const char* key, bool otherwise) const {
+    return object_.contains(key) ? flag(key) : otherwise;
+  }
   const json& list(const char* key) const {
     const json& value = at(key);
     if (!value.is_array() || value.size() > max_entries)
@@ -137,6 +140,7 @@ PlanManifest::Entry read_run(const Fields& fields, const std::set<std::string>& 
   if (!parse_name<eval::WorkloadKind>(run.kind)) fields.fail("is of an unknown workload kind");
   run.repeat = fields.integer("repeat", 1000000);
   run.cost = fields.real("cost");
+  run.sentinel = fields.flag_or("sentinel", false);
   run.path = fields.text("path");
   // The path follows from the names, so no other can stand here and none leaves the folder.
   const std::string expected = "results/" + run.config + "/" + run.workload + "/" + run.lengths +
@@ -202,6 +206,7 @@ json plan_to_json(const Plan& plan) {
                     {"repeat", run.repeat},
                     {"cost", run.cost},
                     {"path", run.path}});
+    if (run.sentinel) runs.back()["sentinel"] = true;
   }
   for (const Refusal& refusal : plan.refusals) {
     refusals.push_back({{"config", refusal.config},

@@ -6,33 +6,17 @@
 #include <map>
 #include <set>
 
+#include "base/clock.hpp"
+#include "base/text_table.hpp"
 #include "sweep/cost.hpp"
 #include "sweep/grammar/read.hpp"
 #include "sweep/plan.hpp"
-#include "sweep/share.hpp"
+#include "sweep/schedule.hpp"
 
 namespace qsweep::sweep {
 namespace {
 
 constexpr size_t max_rows = 60;
-constexpr size_t max_ranks_shown = 16;
-// Making a config resident reads the checkpoint once and quantizes it, which costs about as much
-// again.
-constexpr double load_passes = 2;
-
-std::string human_seconds(double seconds) {
-  if (seconds < 1) return fmt::format("{:.2f} s", seconds);
-  if (seconds < 100) return fmt::format("{:.1f} s", seconds);
-  if (seconds < 6000) return fmt::format("{:.1f} min", seconds / 60);
-  if (seconds < 360000) return fmt::format("{:.1f} h", seconds / 3600);
-  return fmt::format("{:.1f} d", seconds / 86400);
-}
-
-std::string human_hours(double seconds) {
-  const double hours = seconds / 3600;
-  return hours < 1 ? fmt::format("{:.3f}", hours)
-                   : fmt::format("{:.{}f}", hours, hours < 100 ? 1 : 0);
-}
 
 std::string human_bytes(uint64_t bytes) {
   const auto value = static_cast<double>(bytes);
@@ -45,38 +29,6 @@ std::string human_count(double count) {
   if (count < 1e6) return fmt::format("{:.0f}", count);
   return count < 1e9 ? fmt::format("{:.1f} M", count / 1e6) : fmt::format("{:.2f} B", count / 1e9);
 }
-
-std::string plural(size_t count, const std::string& word) {
-  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
-}
-
-// Rows of columns, padded; columns whose first letter of `align` is 'r' stand right.
-class Table {
- public:
-  explicit Table(std::string align) : align_(std::move(align)) {}
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  std::string text() const {
-    std::vector<size_t> widths(align_.size(), 0);
-    for (const auto& row : rows_) {
-      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-    }
-    std::string out;
-    for (const auto& row : rows_) {
-      std::string line;
-      for (size_t i = 0; i < row.size(); ++i) {
-        line += "  ";
-        line += align_[i] == 'r' ? fmt::format("{:>{}}", row[i], widths[i])
-                                 : fmt::format("{:<{}}", row[i], widths[i]);
-      }
-      out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    }
-    return out;
-  }
-
- private:
-  std::string align_;
-  std::vector<std::vector<std::string>> rows_;
-};
 
 struct Sum {
   size_t runs = 0;
@@ -150,20 +102,6 @@ std::string model_text(const Plan& plan) {
   return text + "; fingerprint " + plan.model_fingerprint.substr(0, 12);
 }
 
-std::vector<ShareItem> items_of(const Plan& plan) {
-  std::vector<ShareItem> items;
-  for (size_t i = 0; i < plan.runs.size(); ++i) {
-    const Run& run = plan.runs[i];
-    items.push_back({i, run.config, run.cell, run.repeat, run.cost});
-  }
-  return items;
-}
-
-double load_seconds(const Plan& plan) {
-  if (!plan.shape_known || plan.peak_bytes == 0) return 0;
-  return load_passes * static_cast<double>(plan.weight_bytes_max) / plan.rates.bytes_per_s;
-}
-
 std::string repeats_text(const Plan& plan) {
   const Repeats& repeats = plan.study.repeats;
   if (repeats.until_metric.empty()) return "";
@@ -172,8 +110,7 @@ std::string repeats_text(const Plan& plan) {
       repeats.min, repeats.max, repeats.until_metric, grammar::percent_text(repeats.until_ci95));
 }
 
-std::string summary_text(const Plan& plan, const Sum& total, const Simulation& simulation,
-                         int64_t ranks) {
+std::string summary_text(const Plan& plan, const Sum& total, const Schedule& schedule) {
   const size_t claims = plan.study.claims.size();
   std::string text = fmt::format("study {}\nmodel {}\n\n", plan.study.name, model_text(plan));
   text += fmt::format(
@@ -183,11 +120,7 @@ std::string summary_text(const Plan& plan, const Sum& total, const Simulation& s
       plan.refusals.empty() ? "nothing is refused" : plural(plan.refusals.size(), "refusal"));
   text += repeats_text(plan);
   if (total.runs == 0) return text + "  nothing to run\n";
-  text += fmt::format("  predicted {} of work: {} on {}, {} rank-hours, efficiency {:.0f} %\n",
-                      human_seconds(total.seconds), human_seconds(simulation.makespan),
-                      plural(static_cast<size_t>(ranks), "rank"),
-                      human_hours(simulation.makespan * static_cast<double>(ranks)),
-                      100 * simulation.efficiency());
+  text += schedule.summary();
   if (plan.shape_known && plan.peak_bytes > 0) {
     text += fmt::format("  assuming {:.3g} FLOP/s and {:.3g} byte/s a rank\n",
                         plan.rates.flops_per_s, plan.rates.bytes_per_s);
@@ -199,7 +132,7 @@ std::string summary_text(const Plan& plan, const Sum& total, const Simulation& s
 }
 
 std::string configs_text(const Plan& plan, const std::vector<Sum>& sums) {
-  Table table("lrrrl");
+  TextTable table("lrrrl");
   table.add({"config", "weights", "runs", "time", "what it is"});
   Sum rest;
   for (size_t c = 0; c < plan.study.configs.size(); ++c) {
@@ -230,7 +163,7 @@ std::string configs_text(const Plan& plan, const std::vector<Sum>& sums) {
 
 // Cells without runs are left to the refusals and --only.
 std::string cells_text(const Plan& plan, const std::vector<Sum>& sums) {
-  Table table("llrrr");
+  TextTable table("llrrr");
   table.add({"workload", "lengths", "runs", "time", "a run"});
   Sum rest;
   size_t shown = 0, hidden = 0;
@@ -282,7 +215,7 @@ std::string claims_text(const Plan& plan) {
   for (const Run& run : plan.runs) {
     measured.emplace(plan.study.configs[run.config].name, name_of(plan.cells[run.cell].kind));
   }
-  Table table("ll");
+  TextTable table("ll");
   table.add({"claim", ""});
   for (size_t i = 0; i < std::min(max_rows, plan.study.claims.size()); ++i) {
     const Claim& claim = plan.study.claims[i];
@@ -326,29 +259,9 @@ std::string refusals_text(const Plan& plan) {
   return text;
 }
 
-std::string shares_text(const Simulation& simulation) {
-  if (simulation.rank_busy.size() < 2 || simulation.makespan <= 0) return "";
-  Table table("lrrr");
-  table.add({"rank", "runs", "busy", "share"});
-  for (size_t r = 0; r < std::min(max_ranks_shown, simulation.rank_busy.size()); ++r) {
-    table.add({std::to_string(r), std::to_string(simulation.runs[r].size()),
-               human_seconds(simulation.rank_busy[r]),
-               fmt::format("{:.0f} %", 100 * simulation.rank_busy[r] / simulation.makespan)});
-  }
-  std::string text = fmt::format("\n{}", table.text());
-  if (simulation.rank_busy.size() > max_ranks_shown) {
-    const auto [least, most] =
-        std::minmax_element(simulation.rank_busy.begin(), simulation.rank_busy.end());
-    text += fmt::format("  ... and {} more; the least busy {}, the most {}\n",
-                        simulation.rank_busy.size() - max_ranks_shown, human_seconds(*least),
-                        human_seconds(*most));
-  }
-  return text;
-}
-
 }  // namespace
 
-std::string plan_text(const Plan& plan, int64_t ranks) {
+std::string plan_text(const Plan& plan, int64_t ranks, const RecordedCosts& recorded) {
   std::vector<Sum> by_config(plan.study.configs.size()), by_cell(plan.cells.size());
   Sum total;
   for (const Run& run : plan.runs) {
@@ -356,11 +269,9 @@ std::string plan_text(const Plan& plan, int64_t ranks) {
     by_cell[run.cell].add(run.cost);
     total.add(run.cost);
   }
-  const Simulation simulation =
-      simulate(items_of(plan), ranks, static_cast<uint64_t>(plan.study.seed), load_seconds(plan));
-  return summary_text(plan, total, simulation, ranks) + configs_text(plan, by_config) +
-         cells_text(plan, by_cell) + claims_text(plan) + refusals_text(plan) +
-         shares_text(simulation);
+  const Schedule schedule(plan, ranks, recorded);
+  return summary_text(plan, total, schedule) + configs_text(plan, by_config) +
+         cells_text(plan, by_cell) + claims_text(plan) + refusals_text(plan) + schedule.shares();
 }
 
 }  // namespace qsweep::sweep

@@ -16,6 +16,7 @@ using grammar::MapReader;
 using grammar::Node;
 
 constexpr const char* duplicate_suffix = "_aa";
+constexpr int64_t max_sentinel = 1000000;
 constexpr int64_t max_samples = 1 << 20,
                   max_length = 1 << 24;  // of a calibration: texts, tokens a text
 constexpr size_t max_overrides = 1000;
@@ -127,8 +128,8 @@ void check_model(const Node& node, const Study& study, Faults& faults) {
 }
 
 std::vector<std::string> study_keys() {
-  return {"study",       "model",       "seed",    "repeats",   "baseline",
-          "noise_floor", "calibration", "configs", "workloads", "claims"};
+  return {"study",    "model",       "seed",    "repeats",   "baseline", "noise_floor",
+          "sentinel", "calibration", "configs", "workloads", "claims"};
 }
 
 void read_settings(const MapReader& map, Study& study, Faults& faults) {
@@ -142,6 +143,9 @@ void read_settings(const MapReader& map, Study& study, Faults& faults) {
   if (const Node* repeats = map.find("repeats")) study.repeats = read_repeats(*repeats, faults);
   if (const Node* floor = map.find("noise_floor")) {
     study.noise_floor = grammar::read_flag(*floor, "noise_floor", true, faults);
+  }
+  if (const Node* sentinel = map.find("sentinel")) {
+    study.sentinel = grammar::read_integer(*sentinel, "sentinel", 0, max_sentinel, 50, faults);
   }
   if (const Node* calibration = map.find("calibration"))
     study.calibration = read_calibration(*calibration, faults);
@@ -211,7 +215,8 @@ std::string to_yaml(const Study& study) {
       "study: " + grammar::text_yaml(study.name) + "\nmodel: " + grammar::text_yaml(study.model) +
       "\nseed: " + std::to_string(study.seed) + "\nrepeats: " + repeats_yaml(study.repeats) +
       "\nbaseline: " + grammar::text_yaml(study.baseline) +
-      "\nnoise_floor: " + (study.noise_floor ? "true" : "false") + "\n";
+      "\nnoise_floor: " + (study.noise_floor ? "true" : "false") +
+      "\nsentinel: " + std::to_string(study.sentinel) + "\n";
   if (study.calibration) {
     text += "calibration: {data: " + grammar::text_yaml(study.calibration->data) +
             ", samples: " + std::to_string(study.calibration->samples) +

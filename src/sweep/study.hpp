@@ -57,6 +57,8 @@ struct Study {
   Repeats repeats;
   std::string baseline;     // config name
   bool noise_floor = true;  // add the A/A duplicate of the baseline
+  int64_t sentinel = 50;    // every so many runs one more of the duplicate, spread over the sweep,
+                            // shows drift; 0: none
   std::optional<Calibration> calibration;
   std::vector<quant::QuantConfig>
       configs;  // sweeps expanded, in file order; the A/A duplicate last

@@ -10,17 +10,24 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "sweep/executor.hpp"
+#include "sweep/progress_file.hpp"
 #include "sweep/run_folder.hpp"
+#include "sweep/run_lock.hpp"
+#include "sweep/worker.hpp"
 
 namespace qsweep::sweep {
 namespace {
 
 std::atomic<bool> stop_flag{false};
 
-void check_stop() {
+// Throws where the rank should drop what it does.
+void check_stop(const Deadline& deadline) {
   if (stop_flag.load(std::memory_order_relaxed)) {
     throw Error(ErrorKind::interrupted, "interrupted", "a signal asked the sweep to end",
+                "start it again with the same --run-tag to resume");
+  }
+  if (deadline.passed()) {
+    throw Error(ErrorKind::interrupted, "interrupted", "the job ends (" + deadline.source() + ")",
                 "start it again with the same --run-tag to resume");
   }
 }
@@ -33,6 +40,9 @@ std::shared_ptr<spdlog::logger> rank_log(const std::filesystem::path& folder, in
   auto log = std::make_shared<spdlog::logger>("rank", sink);
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   log->flush_on(spdlog::level::info);
+  // A log that cannot be written is no reason to lose a sweep; the records' own writes tell of the
+  // disk.
+  log->set_error_handler([](const std::string&) {});
   return log;
 }
 
@@ -49,70 +59,110 @@ Finished unpack_finished(const std::string& text) {
   return finished;
 }
 
-std::vector<ShareItem> items_left(const Plan& plan, const Finished& finished) {
-  std::vector<ShareItem> items;
-  for (size_t i = 0; i < plan.runs.size(); ++i) {
-    if (finished.runs.contains(i)) continue;
-    const Run& run = plan.runs[i];
-    items.push_back({i, run.config, run.cell, run.repeat, run.cost});
-  }
-  return items;
-}
+// What a sweep keeps while it goes on.
+struct Session {
+  const comm::Communicator& communicator;
+  const Plan& plan;
+  const SweepOptions& options;
+  Finished finished;
+  std::shared_ptr<spdlog::logger> log;
+  std::optional<RunLock> lock;             // rank 0
+  std::optional<Coordinator> coordinator;  // rank 0
+  bool leads() const { return communicator.rank() == 0; }
+};
 
-// One rank's loop: ask, run, tell. Its own failure leaves as an exception after the coordinator was
-// told.
-void work(const WorkSource& next_run, Executor& executor, const Plan& plan, spdlog::logger& log) {
-  Request request;
-  std::exception_ptr failure;
-  while (!failure) {
-    request.resident = executor.resident();
-    const std::optional<size_t> run = next_run(request);
-    if (!run) return;
-    request = Request{};
-    request.finished = *run;
-    const Stopwatch watch;
-    try {
-      check_stop();
-      log.info("start {} {}", plan.runs[*run].id, plan.runs[*run].path);
-      const Executor::Outcome outcome = executor.execute(*run);
-      request.status = outcome.status;
-      request.error = outcome.error;
-      log.info("end {} {} after {:.3f} s {}", plan.runs[*run].id, outcome.status, outcome.seconds,
-               outcome.error);
-    } catch (...) {
-      failure = std::current_exception();
-      request.status = "dropped";
-      request.leaving = true;
-    }
-    request.seconds = watch.seconds();
-  }
-  next_run(request);
-  std::rethrow_exception(failure);
-}
-
-ExecutorOptions executor_options(const comm::Communicator& communicator,
-                                 const SweepOptions& options,
-                                 const std::shared_ptr<spdlog::logger>& log) {
+ExecutorOptions executor_options(const Session& session) {
+  const SweepOptions& options = session.options;
   ExecutorOptions executor;
   executor.folder = options.folder;
   executor.context = options.context;
   executor.memory_bytes = options.memory_bytes;
-  executor.rank = communicator.rank();
-  executor.ranks = communicator.size();
-  executor.check_stop = check_stop;
-  executor.log = [log](const std::string& line) { log->info("{}", line); };
+  executor.rank = session.communicator.rank();
+  executor.ranks = session.communicator.size();
+  executor.check_stop = [&options] { check_stop(options.deadline); };
+  executor.log = [log = session.log](const std::string& line) { log->info("{}", line); };
   return executor;
 }
 
-// Runs `loop` and tells whether it was interrupted; other errors go on.
-bool interrupted_by_signal(const std::function<void()>& loop) {
-  try {
-    loop();
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::interrupted) throw;
-    return true;
+// Rank 0 takes the folder, stages it and looks for what is finished; then all know.
+void prepare(Session& session) {
+  const SweepOptions& options = session.options;
+  comm::coordinated(session.communicator, [&] {
+    if (!session.leads()) return;
+    RunLock::Options lock;
+    lock.force = options.force;
+    lock.tell = options.tell;
+    session.lock.emplace(options.folder, lock);
+    stage(options.folder, session.plan, options.study_text,
+          nlohmann::json::parse(options.environment));
+    if (options.prep_only) return;
+    session.finished = find_finished(options.folder, session.plan, options.retry_failed);
+    if (session.finished.removed > 0)
+      options.tell(std::to_string(session.finished.removed) + " leftovers of dead ranks removed");
+  });
+  if (options.prep_only) return;
+  session.finished = unpack_finished(
+      session.communicator.broadcast(session.leads() ? pack_finished(session.finished) : "", 0));
+  comm::coordinated(session.communicator, [&] {
+    session.log = rank_log(options.folder, session.communicator.rank());
+    session.log->info("rank {} of {}, {} threads, {} of {} runs finished before",
+                      session.communicator.rank(), session.communicator.size(),
+                      options.context.threads, session.finished.runs.size(),
+                      session.plan.runs.size());
+  });
+}
+
+void start_coordinator(Session& session) {
+  CoordinatorOptions coordinator;
+  coordinator.items = share_items(session.plan, session.finished.runs);
+  coordinator.seed = static_cast<uint64_t>(session.plan.study.seed);
+  coordinator.load_seconds = predicted_load_seconds(session.plan);
+  coordinator.deadline = session.options.deadline;
+  coordinator.heartbeat = [&lock = *session.lock] { lock.beat(); };
+  auto file = std::make_shared<ProgressFile>(session.options.folder, session.plan,
+                                             session.finished.runs.size());
+  coordinator.sink = [sink = session.options.progress, file](const Progress& progress,
+                                                             const RunEnd* end) {
+    file->update(progress);
+    if (sink) sink(progress, end);
+  };
+  session.coordinator.emplace(session.communicator, std::move(coordinator));
+  session.coordinator->start();
+}
+
+// Works until there is nothing more for this rank; true if it was told to stop.
+bool loop(Session& session) {
+  WorkSource ask = remote_source(session.communicator);
+  if (session.coordinator) {
+    ask = [&](const Request& request) { return session.coordinator->ask(request); };
   }
-  return stop_flag.load();
+  std::exception_ptr failure;
+  bool interrupted = false;
+  try {
+    work(
+        {session.plan, ask, *session.log, session.leads()},
+        [&] { check_stop(session.options.deadline); }, executor_options(session));
+  } catch (const Error& error) {
+    interrupted = error.kind() == ErrorKind::interrupted;
+    if (!interrupted) failure = std::current_exception();
+    session.log->error("leaves: {}", error.what());
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // The others' requests must be answered to the end, whatever happened here.
+  if (session.coordinator) session.coordinator->join();
+  if (failure) std::rethrow_exception(failure);
+  return interrupted;
+}
+
+void summarise(const Session& session, SweepOutcome& outcome) {
+  const Coordinator& coordinator = *session.coordinator;
+  outcome.progress = coordinator.progress();
+  outcome.finished = outcome.progress.finished;
+  outcome.failed = outcome.progress.failed + session.finished.failed;
+  outcome.unproven = outcome.progress.unproven;
+  outcome.tallies = coordinator.tallies();
+  outcome.left = outcome.progress.total - outcome.finished;
 }
 
 }  // namespace
@@ -126,64 +176,19 @@ bool stop_requested() noexcept {
 
 SweepOutcome run_sweep(const comm::Communicator& communicator, const Plan& plan,
                        const SweepOptions& options) {
-  const int rank = communicator.rank();
+  Session session{communicator, plan, options, {}, {}, {}, {}};
   SweepOutcome outcome;
   outcome.total = plan.runs.size();
-  Finished finished;
-  comm::coordinated(communicator, [&] {
-    if (rank != 0) return;
-    stage(options.folder, plan, options.study_text, nlohmann::json::parse(options.environment));
-    if (!options.prep_only) finished = find_finished(options.folder, plan, options.retry_failed);
-  });
+  prepare(session);
   if (options.prep_only) return outcome;
-  finished = unpack_finished(communicator.broadcast(rank == 0 ? pack_finished(finished) : "", 0));
-  outcome.resumed = finished.runs.size();
-
-  // Set up in a section of its own: a rank that fails here must not leave another one asking for
-  // work.
-  std::shared_ptr<spdlog::logger> log;
-  std::optional<Executor> executor;
-  comm::coordinated(communicator, [&] {
-    log = rank_log(options.folder, rank);
-    log->info("rank {} of {}, {} threads, {} of {} runs finished before", rank, communicator.size(),
-              options.context.threads, finished.runs.size(), plan.runs.size());
-    executor.emplace(plan, executor_options(communicator, options, log));
-  });
+  outcome.resumed = session.finished.runs.size();
 
   const Stopwatch watch;
-  bool interrupted = false;
-  std::optional<Coordinator> coordinator;
-  if (rank == 0) {
-    coordinator.emplace(communicator, items_left(plan, finished),
-                        static_cast<uint64_t>(plan.study.seed), options.progress);
-    coordinator->start();
-  }
-  comm::coordinated(communicator, [&] {
-    WorkSource source = remote_source(communicator);
-    if (coordinator)
-      source = [&](const Request& request) { return coordinator->answer(0, request); };
-    std::exception_ptr failure;
-    try {
-      interrupted = interrupted_by_signal([&] { work(source, *executor, plan, *log); });
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    // The others' requests must be answered to the end, whatever happened here.
-    if (coordinator) coordinator->join();
-    if (failure) std::rethrow_exception(failure);
-  });
-  for (const std::string& flag : communicator.all_gather(interrupted ? "1" : "0")) {
-    outcome.interrupted = outcome.interrupted || flag == "1";
-  }
-  if (coordinator) {
-    const Progress progress = coordinator->progress();
-    outcome.finished = progress.finished;
-    outcome.failed = progress.failed + finished.failed;
-    outcome.unproven = progress.unproven;
-    outcome.tallies = coordinator->tallies();
-    outcome.interrupted = outcome.interrupted && progress.finished < progress.total;
-  }
-  outcome.interrupted = communicator.broadcast(outcome.interrupted ? "1" : "0", 0) == "1";
+  if (session.leads()) start_coordinator(session);
+  comm::coordinated(communicator, [&] { loop(session); });
+  if (session.leads()) summarise(session, outcome);
+  outcome.left = std::stoull(communicator.broadcast(std::to_string(outcome.left), 0));
+  outcome.interrupted = outcome.left > 0;
   outcome.seconds = watch.seconds();
   return outcome;
 }

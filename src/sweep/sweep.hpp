@@ -23,7 +23,10 @@ struct SweepOptions {
   uint64_t memory_bytes = 0;  // for resident weights of this rank; 0: no bound
   bool retry_failed = false;
   bool prep_only = false;  // stage and return
+  bool force = false;      // take the run folder over from another sweep
+  Deadline deadline;       // the same on all ranks
   ProgressSink progress;   // rank 0 only
+  std::function<void(const std::string&)> tell = [](const std::string&) {};  // rank 0 only: notices
 };
 
 struct SweepOutcome {
@@ -31,12 +34,15 @@ struct SweepOutcome {
   size_t resumed = 0;               // found finished at the start
   size_t finished = 0;              // finished now
   size_t failed = 0, unproven = 0;  // of resumed and finished
-  bool interrupted = false;
+  size_t left = 0;                  // not run: interrupted, or they would not have ended in time
+  bool interrupted = false;         // runs are left, and another start can do them
   double seconds = 0;
+  Progress progress;               // at the end; rank 0 only
   std::vector<RankTally> tallies;  // rank 0 only
 };
 
-// Collective. Throws coordinated errors; a run's failure is no error.
+// Collective. Throws coordinated errors; a run's failure is no error. A rank that cannot work is
+// one, but the others finish what there is first.
 SweepOutcome run_sweep(const comm::Communicator& communicator, const Plan& plan,
                        const SweepOptions& options);
 

@@ -177,8 +177,40 @@ TEST(Plan, RefusesEverythingWhereTheBaselineCannotRun) {
 TEST(Plan, SyntheticRunsNeedNoModelAndRefuseNoConfig) {
   const Plan plan = make_plan(read_study(source + "/configs/synthetic.yaml"), {});
   EXPECT_TRUE(plan.refusals.empty()) << told_refusals(plan);
-  EXPECT_EQ(plan.runs.size(), plan.study.configs.size() * 4 * 5);
+  EXPECT_EQ(plan.runs.size(), plan.study.configs.size() * 4 * 5 + 2) << "two sentinels in 140";
   EXPECT_DOUBLE_EQ(plan.runs[0].cost, 0.05);
+}
+
+std::vector<Run> sentinels_of(const Plan& plan) {
+  std::vector<Run> sentinels;
+  std::copy_if(plan.runs.begin(), plan.runs.end(), std::back_inserter(sentinels),
+               [](const Run& run) { return run.sentinel; });
+  return sentinels;
+}
+
+TEST(Plan, SentinelsRepeatTheDuplicateOnTheShortestTimedCell) {
+  // 3 configs x (2 profile cells x 2 repeats + 1 perplexity) = 15 runs.
+  const Plan plan = plan_of("sentinel: 4\n" + tiny);
+  const std::vector<sweep::Run> sentinels = sentinels_of(plan);
+  ASSERT_EQ(sentinels.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(plan.study.configs[sentinels[i].config].name, "C0_aa");
+    EXPECT_EQ(sentinels[i].path, "results/C0_aa/profile/p4_o2/r" + std::to_string(2 + i) + ".h5");
+  }
+  // Further repeats of the same cell: the ids that they would have as such.
+  const Plan more = plan_of("sentinel: 0\n" + tiny, repeated(5));
+  for (const sweep::Run& sentinel : sentinels) {
+    EXPECT_TRUE(std::any_of(more.runs.begin(), more.runs.end(), [&](const sweep::Run& run) {
+      return run.id == sentinel.id && run.path == sentinel.path;
+    }));
+  }
+}
+
+TEST(Plan, NoSentinelsWithoutDuplicateOrTimedCell) {
+  EXPECT_TRUE(sentinels_of(plan_of("sentinel: 0\n" + tiny)).empty());
+  EXPECT_TRUE(sentinels_of(plan_of("sentinel: 4\nnoise_floor: false\n" + tiny)).empty());
+  EXPECT_TRUE(sentinels_of(plan_of("sentinel: 1\n" + tiny, only({"perplexity"}))).empty());
+  EXPECT_TRUE(sentinels_of(plan_of(tiny)).empty()) << "one in fifty of 15 runs";
 }
 
 // Shape by hand: phi-3.5-mini has 32 layers of qkv [9216, 3072], o [3072, 3072], gate_up [16384,
