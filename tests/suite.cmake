@@ -86,3 +86,19 @@ foreach(folder IN LISTS unit_folders)
 endforeach()
 qsweep_script_test(sanitize.sweep_without_mpi sanitize 600 1
                    "${checks}/sweep_without_mpi.sh" "${QSWEEP_SANITIZE_DIR}/bin/qsweep")
+
+# The threads of a sweep under ThreadSanitizer: the coordinator's own, and those that look through finished runs
+# ahead. Its sources are compiled once more, without MPI; OpenMP regions are left out, since libgomp is not built for
+# it (that they give the same bits on any number of threads is tested where they are).
+file(GLOB tsan_sources CONFIGURE_DEPENDS
+     "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/comm/*.cpp")
+foreach(name coordinator deadline learned_costs request share)
+  list(APPEND tsan_sources "${PROJECT_SOURCE_DIR}/src/sweep/${name}.cpp")
+endforeach()
+add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sweep/coordinator_test.cpp")
+target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
+target_compile_options(tsan_threads PRIVATE -fsanitize=thread -O1 -g1)
+target_link_options(tsan_threads PRIVATE -fsanitize=thread)
+target_link_libraries(tsan_threads PRIVATE OpenSSL::Crypto fmt::fmt nlohmann_json::nlohmann_json Threads::Threads
+                      GTest::gtest GTest::gtest_main)
+qsweep_script_test(tsan.threads sanitize 300 2 "${checks}/without_aslr.sh" $<TARGET_FILE:tsan_threads>)

@@ -7,6 +7,7 @@
 
 #include "app/commands.hpp"
 #include "base/error.hpp"
+#include "comm/communicator.hpp"
 #include "record/build_info.hpp"
 
 namespace qsweep::app {
@@ -55,6 +56,8 @@ std::string version_text() {
 int run(int argc, char** argv) {
   try {
     return dispatch(Arguments(argv + 1, argv + argc));
+  } catch (const comm::SharedError& error) {
+    return error.speaks() ? report(error.what(), exit_code(error.kind())) : exit_code(error.kind());
   } catch (const Error& error) {
     return report(error.what(), exit_code(error.kind()));
   } catch (const boost::program_options::error& error) {

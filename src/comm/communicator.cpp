@@ -185,7 +185,8 @@ void coordinated(const Communicator& communicator, const std::function<void()>& 
   }
   if (text.empty()) return;
   // The same fault seen by all ranks (a bad study, say) is told once.
-  throw Error(kind, alike && failed == outcomes.size() ? first : text);
+  throw SharedError(kind, alike && failed == outcomes.size() ? first : text,
+                    communicator.rank() == 0);
 }
 
 void check_rank_count(const Communicator& communicator, int expected) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.hpp"
+
 namespace qsweep::comm {
 
 struct Message {
@@ -51,9 +53,20 @@ class Communicator {
 // Whether this process was started by an MPI launcher.
 bool launched_by_mpi();
 
-// Runs `work` on every rank; an exception of any rank becomes an exception of every rank (with the
+// What every rank throws when one has failed. One of them tells it to the person.
+class SharedError : public Error {
+ public:
+  SharedError(ErrorKind kind, const std::string& message, bool speaks)
+      : Error(kind, message), speaks_(speaks) {}
+  bool speaks() const noexcept { return speaks_; }
+
+ private:
+  bool speaks_;
+};
+
+// Runs `work` on every rank; an exception of any rank becomes a SharedError of every rank (with the
 // kind of the lowest failing rank, naming all that failed), so that nobody waits for a peer that
-// has gone.
+// has gone. Rank 0's speaks.
 void coordinated(const Communicator& communicator, const std::function<void()>& work);
 
 // Throws Error{invalid_input} where the launcher asked for another number of ranks than MPI sees:

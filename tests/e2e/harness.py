@@ -34,16 +34,16 @@ def environment(threads):
     return env
 
 
-def command(ranks, *arguments):
-    """qsweep alone for one rank, under mpirun for more."""
+def command(ranks, *arguments, mpi=False):
+    """qsweep alone for one rank, under mpirun for more or where it is wanted."""
     own = [str(QSWEEP), *map(str, arguments)]
-    return own if ranks == 1 else ["mpirun", "-n", str(ranks), *own]
+    return own if ranks == 1 and not mpi else ["mpirun", "-n", str(ranks), *own]
 
 
-def start(ranks, *arguments, threads=1):
+def start(ranks, *arguments, threads=1, mpi=False):
     """A process group of its own, so that all of it can be killed at once."""
     return subprocess.Popen(
-        command(ranks, *arguments), env=environment(threads), cwd=ROOT, start_new_session=True,
+        command(ranks, *arguments, mpi=mpi), env=environment(threads), cwd=ROOT, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

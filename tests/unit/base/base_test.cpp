@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/fenwick.hpp"
 #include "base/files.hpp"
 #include "base/half.hpp"
 #include "base/hash.hpp"
 #include "base/rng.hpp"
+#include "base/text_table.hpp"
 
 namespace qsweep {
 namespace {
@@ -119,6 +122,52 @@ TEST_F(Files, ReadingIsBounded) {
   EXPECT_THROW(read_file(folder_ / "x", 4), Error);
   EXPECT_THROW(read_file(folder_ / "missing", 4), Error);
   EXPECT_THROW(read_file(folder_, 4), Error);
+}
+
+TEST_F(Files, FaultsOfTheFileSystemSayWhatToDo) {
+  fs::create_directories(folder_ / "taken");
+  const auto message = [&](const fs::path& file) -> std::string {
+    try {
+      write_file_atomic(file, "text");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::io);
+      return error.what();
+    }
+    return {};
+  };
+  EXPECT_EQ(message(folder_ / "a" / "b" / "file"), "") << "folders are made";
+  EXPECT_NE(message(folder_ / "taken").find("cannot rename to"), std::string::npos);
+  EXPECT_NE(message(folder_ / "a" / "b" / "file" / "below").find("Not a directory"),
+            std::string::npos);
+  EXPECT_NE(message("/dev/full/x").find("cannot"), std::string::npos);
+  // What is left of the failures: nothing.
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2);
+}
+
+TEST(Fenwick, CountsWhatIsLeftBefore) {
+  Fenwick tree(10);
+  EXPECT_EQ(tree.before(10), 10u);
+  for (const size_t gone : {0u, 3u, 9u}) tree.remove(gone);
+  const size_t left[] = {0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 7};
+  for (size_t end = 0; end <= 10; ++end) EXPECT_EQ(tree.before(end), left[end]) << end;
+}
+
+TEST(Clock, SecondsForPeople) {
+  EXPECT_EQ(human_seconds(0.254), "0.25 s");
+  EXPECT_EQ(human_seconds(12.34), "12.3 s");
+  EXPECT_EQ(human_seconds(245), "4 min 05 s");
+  EXPECT_EQ(human_seconds(7800), "2 h 10 min");
+  EXPECT_EQ(human_seconds(3.5 * 86400 * 2), "7.0 d");
+  EXPECT_EQ(human_seconds(NAN), "?");
+}
+
+TEST(TextTable, PadsColumns) {
+  TextTable table("lr");
+  table.add({"name", "n"});
+  table.add({"a", "100"});
+  EXPECT_EQ(table.text(), "  name    n\n  a     100\n");
+  EXPECT_EQ(plural(1, "run"), "1 run");
+  EXPECT_EQ(plural(0, "run"), "0 runs");
 }
 
 TEST(Names, SafeAsPathComponents) {
