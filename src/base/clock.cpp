@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <ctime>
+#include <limits>
 
 namespace qsweep {
 namespace {
@@ -24,6 +27,23 @@ std::string utc_now_iso() {
 }
 std::string utc_now_compact() {
   return format_utc("%Y%m%dT%H%M%SZ");
+}
+
+double utc_seconds(const std::string& iso) {
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, read = 0;
+  if (iso.size() != 20 ||
+      std::sscanf(iso.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &year, &month, &day, &hour, &minute,
+                  &second, &read) != 6 ||
+      read != 20) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  using namespace std::chrono;
+  const year_month_day date(std::chrono::year(year),
+                            std::chrono::month(static_cast<unsigned>(month)),
+                            std::chrono::day(static_cast<unsigned>(day)));
+  if (!date.ok()) return std::numeric_limits<double>::quiet_NaN();
+  const auto days = sys_days(date).time_since_epoch().count();
+  return static_cast<double>(days) * 86400 + hour * 3600 + minute * 60 + second;
 }
 
 std::string human_seconds(double seconds) {

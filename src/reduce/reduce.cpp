@@ -1,12 +1,11 @@
 #include "reduce/reduce.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <map>
 
+#include "base/clock.hpp"
 #include "base/files.hpp"
 #include "record/schema.hpp"
 #include "reduce/load.hpp"
@@ -95,24 +94,6 @@ void aggregate_cell(const Observations& obs, size_t config, size_t cell,
   }
 }
 
-// "2026-01-31T12:34:56Z" as seconds since 1970; NaN where it is not that.
-double seconds_of(const std::string& iso) {
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, read = 0;
-  if (iso.size() != 20 ||
-      std::sscanf(iso.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &year, &month, &day, &hour, &minute,
-                  &second, &read) != 6 ||
-      read != 20) {
-    return nan;
-  }
-  using namespace std::chrono;
-  const year_month_day date(std::chrono::year(year),
-                            std::chrono::month(static_cast<unsigned>(month)),
-                            std::chrono::day(static_cast<unsigned>(day)));
-  if (!date.ok()) return nan;
-  const auto days = sys_days(date).time_since_epoch().count();
-  return static_cast<double>(days) * 86400 + hour * 3600 + minute * 60 + second;
-}
-
 void account(ReduceReport& report) {
   struct Span {
     CostRow row;
@@ -126,8 +107,8 @@ void account(ReduceReport& report) {
     ++span.row.runs;
     span.row.busy_s += run.seconds;
     span.row.predicted_s += run.predicted_s;
-    span.first = std::fmin(span.first, seconds_of(run.start));  // fmin and fmax pass over NaN
-    span.last = std::fmax(span.last, seconds_of(run.end));
+    span.first = std::fmin(span.first, utc_seconds(run.start));  // fmin and fmax pass over NaN
+    span.last = std::fmax(span.last, utc_seconds(run.end));
     report.total_busy_s += run.seconds;
     report.total_predicted_s += run.predicted_s;
   }
@@ -158,6 +139,42 @@ std::vector<NoiseFloorRow> find_noise_floor(const sweep::PlanManifest& plan,
   return {};
 }
 
+size_t index_of(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+// When the accepted runs of a cell were done; configs by their place in `obs`.
+std::vector<RunMoment> moments_of(const ReduceReport& report, const Observations& obs,
+                                  size_t cell) {
+  std::vector<RunMoment> moments;
+  for (const RunRow& run : report.runs) {
+    const bool here = run.workload == obs.cells[cell].workload &&
+                      run.lengths == obs.cells[cell].lengths && run.status == RunStatus::ok;
+    const double start = utc_seconds(run.start);
+    if (!here || std::isnan(start) || std::isnan(run.seconds)) continue;
+    moments.push_back(
+        {index_of(obs.configs, run.config), cell, run.repeat, run.rank, start + run.seconds / 2});
+  }
+  return moments;
+}
+
+// On the sentinels' cell.
+std::vector<DriftRow> find_drift(const sweep::PlanManifest& plan, const ReduceReport& report,
+                                 const Observations& obs) {
+  const auto sentinel = std::find_if(plan.runs.begin(), plan.runs.end(),
+                                     [](const auto& entry) { return entry.sentinel; });
+  if (sentinel == plan.runs.end()) return {};
+  const size_t duplicate = index_of(obs.configs, sentinel->config);
+  const size_t original = index_of(obs.configs, plan.baseline);
+  for (size_t cell = 0; cell < obs.cells.size(); ++cell) {
+    if (obs.cells[cell].workload == sentinel->workload &&
+        obs.cells[cell].lengths == sentinel->lengths) {
+      return drift(obs, moments_of(report, obs, cell), original, duplicate, cell);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 ReduceReport reduce(const fs::path& run_dir) {
@@ -180,6 +197,7 @@ ReduceReport reduce(const fs::path& run_dir) {
   }
   report.claims = judge_claims(plan.claims, registered_claims(plan), obs);
   report.noise_floor = find_noise_floor(plan, obs);
+  report.drift = find_drift(plan, report, obs);
   fill_paper(plan, obs, loaded.facts, report);
 
   write_file_atomic(run_dir / "aggregate.csv", to_csv(aggregate_table(report)));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "reduce/claims.hpp"
+#include "reduce/drift.hpp"
 #include "reduce/noise_floor.hpp"
 #include "reduce/trust.hpp"
 
@@ -68,6 +69,7 @@ struct ReduceReport {
   std::vector<AggregateRow> aggregate;
   std::vector<ClaimResult> claims;
   std::vector<NoiseFloorRow> noise_floor;
+  std::vector<DriftRow> drift;  // of the sentinels' cell
   std::vector<CostRow> cost;
   std::vector<RunRow> runs;  // in the plan's order
   std::vector<PaperColumn> paper_columns;

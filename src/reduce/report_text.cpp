@@ -131,6 +131,23 @@ std::string noise_text(const ReduceReport& report) {
              : "\nnoise floor: baseline against its duplicate, largest over cells\n" + text;
 }
 
+std::string drift_text(const ReduceReport& report) {
+  std::string text;
+  for (const char* metric : {"profile.ttft_ms", "profile.tpot_ms", "synthetic.seconds"}) {
+    for (const DriftRow& row : report.drift) {
+      if (row.metric != metric) continue;
+      text +=
+          fmt::format("  {}: {:+.3g} % an hour [{:+.3g}, {:+.3g}], p {}, over {:.3g} h and {} runs",
+                      metric, 100 * row.per_hour, 100 * row.ci95_low, 100 * row.ci95_high,
+                      significant(row.p, 3), row.span_h, row.n);
+      if (!std::isnan(row.rank_deviation))
+        text += fmt::format("; ranks within {:.3g} %", 100 * row.rank_deviation);
+      text += '\n';
+    }
+  }
+  return text.empty() ? text : "\ndrift: the baseline and its duplicate against the clock\n" + text;
+}
+
 std::string list_runs(const ReduceReport& report, const char* title,
                       std::initializer_list<RunStatus> statuses) {
   std::string text;
@@ -157,6 +174,7 @@ std::string ReduceReport::text() const {
     for (const ClaimResult& claim : claims) out += claim_text(claim);
   }
   out += noise_text(*this);
+  out += drift_text(*this);
   out += list_runs(*this, "failed", {RunStatus::failed, RunStatus::unreadable});
   out += list_runs(*this, "unproven, left out", {RunStatus::unproven});
   out += list_runs(*this, "missing", {RunStatus::missing});

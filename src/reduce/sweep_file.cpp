@@ -49,6 +49,7 @@ void write_sweep_file(const std::filesystem::path& file, const ReduceReport& rep
     write_table(root.group("aggregate"), aggregate_table(report));
     write_table(root.group("claims"), claims_table(report));
     write_table(root.group("cost"), cost_table(report));
+    write_table(root.group("drift"), drift_table(report));
     write_table(root.group("noise_floor"), noise_floor_table(report));
     write_table(root.group("run_index"), run_index_table(report));
     write_links(root.group("runs"), report);

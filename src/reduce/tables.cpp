@@ -174,6 +174,24 @@ Table noise_floor_table(const ReduceReport& report) {
       column(rows, "n", "1", "repeats of the smaller side", &R::n)};
 }
 
+Table drift_table(const ReduceReport& report) {
+  using R = DriftRow;
+  const auto& rows = report.drift;
+  return {
+      column(rows, "metric", "1", "metric", &R::metric),
+      column(rows, "workload", "1", "workload of the sentinel", &R::workload),
+      column(rows, "lengths", "1", "lengths of its cell", &R::lengths),
+      column(rows, "n", "1", "runs of the baseline and its duplicate", &R::n),
+      column(rows, "span_h", "h", "first run to last", &R::span_h),
+      column(rows, "per_hour", "1/h", "relative change an hour, by least squares", &R::per_hour),
+      column(rows, "ci95_low", "1/h", "lower end of its 95 % interval", &R::ci95_low),
+      column(rows, "ci95_high", "1/h", "upper end of its 95 % interval", &R::ci95_high),
+      column(rows, "p", "1", "p against no drift, two-sided", &R::p),
+      column(rows, "over_sweep", "1", "relative change over the span", &R::over_sweep),
+      column(rows, "rank_deviation", "1", "largest relative deviation of a rank's mean",
+             &R::rank_deviation)};
+}
+
 Table cost_table(const ReduceReport& report) {
   using R = CostRow;
   const auto& rows = report.cost;
