@@ -44,8 +44,8 @@ def _image(figure, svg, png):
 def _html(study, images):
     figures = "".join(images) or "<p>No run left anything to draw.</p>"
     sections = [("Claims", _claims(study)), ("Main numbers", _headline(study)), ("Figures", figures),
-                ("Noise floor", _noise_floor(study)), ("Runs that do not count", _not_counted(study)),
-                ("Refused combinations", _refusals(study)), ("Cost", _cost(study)),
+                ("Noise floor", _noise_floor(study)), ("Drift", _drift(study)),
+                ("Runs that do not count", _not_counted(study)), ("Refused combinations", _refusals(study)), ("Cost", _cost(study)),
                 ("All aggregates", _aggregate(study)), ("Provenance", _provenance(study))]
     return page.html(f"{study.name}: qsweep report", _summary(study), sections)
 
@@ -144,6 +144,18 @@ def _noise_floor(study):
             for r in study.noise_floor.itertuples()]
     return ("<p class=note>A duplicate of the baseline, measured as if it were another config: what differs here differs "
             "for no reason, so an effect below the floor is not one.</p>" + page.table(head, body, numeric=range(3, 8)))
+
+
+def _drift(study):
+    if study.drift.empty:
+        return "<p>The sweep had no sentinel runs (too few runs, or no timed workload).</p>"
+    head = ["metric", "workload", "lengths", "runs", "hours", "change an hour", "95 % interval", "p", "over the sweep",
+            "ranks deviate by"]
+    body = [[escape(str(r.metric)), escape(str(r.workload)), escape(str(r.lengths)), str(r.n), number(r.span_h),
+             _percent(r.per_hour), f"[{_percent(r.ci95_low)}, {_percent(r.ci95_high)}]", number(r.p),
+             _percent(r.over_sweep), _percent(r.rank_deviation)] for r in study.drift.itertuples()]
+    return ("<p class=note>The baseline and its duplicate did the same work all through the sweep: what their times did "
+            "against the clock is drift of the machines.</p>" + page.table(head, body, numeric=range(3, 10)))
 
 
 def _percent(value):

@@ -15,6 +15,7 @@ AGGREGATE = ("config workload lengths kind metric units n mean sd ci95_low ci95_
 CLAIMS = ("name kind metric configs verdict exploratory estimate ci_low ci_high margin p_support p_refute "
           "p_support_holm p_refute_holm smallest_detectable unit_of_estimate n test note").split()
 NOISE_FLOOR = "metric lengths workload baseline_mean duplicate_mean relative_difference floor n".split()
+DRIFT = "metric workload lengths n span_h per_hour ci95_low ci95_high p over_sweep rank_deviation".split()
 COST = "rank runs busy_s predicted_s span_s".split()
 RUN_INDEX = "id config workload lengths repeat status error path rank start end seconds".split()
 KEYS = ["config", "workload", "lengths", "repeat"]
@@ -41,6 +42,7 @@ class Study:
             self.aggregate = tables.read_table(file, "aggregate", AGGREGATE)
             self.claims = tables.read_table(file, "claims", CLAIMS)
             self.noise_floor = tables.read_table(file, "noise_floor", NOISE_FLOOR)
+            self.drift = tables.read_table(file, "drift", DRIFT)
             self.cost = tables.read_table(file, "cost", COST)
             self.run_index = tables.read_table(file, "run_index", RUN_INDEX)
             cost = tables.local(file, "cost", h5py.Group)

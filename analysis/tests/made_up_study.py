@@ -181,6 +181,10 @@ def make_study(folder, shape=None):
         write_table(file, "claims", CLAIM_COLUMNS, CLAIMS if shape.profile and shape.perplexity else ())
         write_table(file, "noise_floor", "metric lengths workload baseline_mean duplicate_mean relative_difference floor "
                     "n".split(), floors if shape.profile else ())
+        write_table(file, "drift", "metric workload lengths n span_h per_hour ci95_low ci95_high p over_sweep "
+                    "rank_deviation".split(),
+                    [("profile.tpot_ms", "profile", shape.lengths[0], 12, 2.5, .004, -.001, .009, .11, .01, .002)]
+                    if shape.profile else ())
         cost = write_table(file, "cost", "rank runs busy_s predicted_s span_s".split(), [(0, 9, 13.5, 12.0, 14.0)])
         cost.attrs.update({"total_busy_s": 13.5, "total_predicted_s": 12.0, "failed": 0, "unproven": 0, "missing": 0})
         write_table(file, "run_index", INDEX_COLUMNS, shape.index)

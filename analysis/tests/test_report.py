@@ -69,7 +69,7 @@ def test_page_is_self_contained(full):
 def test_page_tells_verdicts_reasons_and_origin(full):
     _, text = full
     for word in ("supported", "refuted", "inconclusive", "exploratory", "smallest detectable", "int4 activations need a kernel",
-                 "node1", "hdf5 1.10.8", "C0_again", "All ranks: busy 13.50 s"):
+                 "node1", "hdf5 1.10.8", "C0_again", "All ranks: busy 13.50 s", "change an hour"):
         assert word in text, word
 
 
