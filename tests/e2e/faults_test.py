@@ -68,18 +68,7 @@ class Sweep:
 
     def members(self):
         """Processes of the sweep: the ranks, without mpirun."""
-        ranks = []
-        for entry in pathlib.Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if words[0] == str(harness.QSWEEP).encode() and self.tag.encode() in words and state not in "ZX":
-                ranks.append(int(entry.name))
-        return ranks
+        return sorted(harness.ranks_with(self.tag))
 
     def wait_for_end(self):
         deadline = time.monotonic() + WATCHDOG_S

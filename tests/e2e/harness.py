@@ -72,6 +72,24 @@ def kill_group(process, how=signal.SIGKILL):
     process.stdout.close()
 
 
+def ranks_with(argument):
+    """{process: rank} of living qsweep processes that were started with this argument."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            environ = (entry / "environ").read_bytes().split(b"\0")
+            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if words[0] == str(QSWEEP).encode() and str(argument).encode() in words and state not in "ZX":
+            ranks = [word for word in environ if word.startswith(b"PMIX_RANK=")]
+            found[int(entry.name)] = int(ranks[0].split(b"=")[1]) if ranks else 0
+    return found
+
+
 def _is_child_of(pid, ancestor):
     while pid > 1:
         try:

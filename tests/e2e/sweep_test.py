@@ -1,5 +1,7 @@
 """A sweep on several ranks, killed and resumed, must give the bits of an undisturbed sweep on one rank."""
 
+import os
+import re
 import signal
 
 import harness
@@ -101,6 +103,61 @@ class Sweep(harness.Case):
         other = self.study(STUDY.replace("seed: 3", "seed: 4"))
         output = harness.run(1, other, "--out", self.out, "--run-tag", "taken", expect=2)
         self.assertIn("another study", output)
+
+
+SLEEPS = """
+study: sleeps
+model: none
+repeats: 10
+configs: {A: {}, B: {}}
+workloads: {synthetic: {seconds: 0.2, spread: 0, lengths: [1, 2]}}
+"""
+
+
+class Job(harness.Case):
+    """What a sweep does in the surroundings of a job: its end, its neighbours, its ranks."""
+
+    def start(self, ranks):
+        process = harness.start(ranks, self.study(SLEEPS), "--out", self.out, "--run-tag", "t", mpi=True)
+        harness.wait_for_results(process, self.out / "sleeps/t", 3)
+        return process
+
+    def test_nothing_is_started_that_cannot_end_before_the_job(self):
+        study = self.study(SLEEPS)  # 61 runs, 18 s of one rank
+        arguments = (study, "--out", self.out, "--run-tag", "t")
+        output = harness.run(1, *arguments, "--until", "+4s", expect=75)
+        left = int(re.search(r"(\d+) runs left", output)[1])
+        log = (self.out / "sleeps/t/logs/rank-0000.log").read_text()
+        done = len(harness.results(self.out / "sleeps/t"))
+        self.assertGreater(done, 0)
+        self.assertEqual(done + left, 61)
+        self.assertEqual(log.count(" start "), done, "a run was begun and not ended")
+        output = harness.run(4, *arguments, "--until", "+10m")
+        self.assertEqual(len(harness.results(self.out / "sleeps/t")), 61)
+        self.assertIn("time left: ", output)
+        self.assertIn("soon", harness.run(1, *arguments, "--until", "soon", expect=2))
+
+    def test_a_second_sweep_is_kept_out(self):
+        first = self.start(2)
+        output = harness.run(1, self.study(SLEEPS), "--out", self.out, "--run-tag", "t", expect=2)
+        self.assertRegex(output, r"a sweep is at work in \S+ \(process \d+ on .*--force")
+        output, _ = first.communicate(timeout=harness.TIMEOUT_S)
+        self.assertEqual(first.returncode, 0, output)
+
+    def test_one_rank_leaves_and_the_others_finish(self):
+        process = self.start(3)
+        by_rank = {rank: pid for pid, rank in harness.ranks_with(self.out).items()}
+        os.kill(by_rank[2], signal.SIGUSR1)
+        output, _ = process.communicate(timeout=harness.TIMEOUT_S)
+        self.assertEqual(process.returncode, 0, output)
+        self.assertEqual(len(harness.results(self.out / "sleeps/t")), 61)
+        self.assertIn("leaves: interrupted", (self.out / "sleeps/t/logs/rank-0002.log").read_text())
+
+    def test_status_of_a_running_sweep(self):
+        process = self.start(2)
+        status = harness.run(1, "status", self.out / "sleeps/t")
+        self.assertRegex(status, r"ago: \d+ of 61 runs of this start done in .* left; 2 ranks at work")
+        harness.kill_group(process)
 
 
 class Failures(harness.Case):
