@@ -73,6 +73,10 @@ foreach(kind e2e mpi)
   endforeach()
 endforeach()
 
+# What tests/bench/scale.py measures with; built by hand: cmake --build build --target made_up_runs
+add_executable(made_up_runs EXCLUDE_FROM_ALL "${CMAKE_CURRENT_SOURCE_DIR}/bench/made_up_runs.cpp")
+target_link_libraries(made_up_runs PRIVATE qsweep_reduce)
+
 if(IS_DIRECTORY "${PROJECT_SOURCE_DIR}/analysis/tests")
   qsweep_script_test(python.analysis python 600 1 "${QSWEEP_PYTHON}" -m pytest -q -p no:cacheprovider analysis/tests)
 endif()

@@ -8,10 +8,10 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "record/inspect.hpp"
-#include "record/record.hpp"
 #include "record/schema.hpp"
 #include "sweep/plan.hpp"
 #include "sweep/progress_file.hpp"
+#include "sweep/run_folder.hpp"
 
 namespace qsweep::app {
 namespace {
@@ -44,29 +44,17 @@ struct Tally {
 
 Tally count_runs(const fs::path& folder, const sweep::PlanManifest& plan) {
   Tally tally;
+  std::vector<std::string> paths;
   for (const auto& run : plan.runs) {
     tally.cost_all += run.cost;
-    std::error_code code;
-    if (!fs::is_regular_file(folder / run.path, code)) continue;
-    std::string status = "unreadable", error;
-    try {
-      const record::RunRecord record = record::read_record_summary(folder / run.path);
-      const auto text = [&](const char* name) {
-        const auto found = record.attributes.find(name);
-        return found != record.attributes.end() &&
-                       std::holds_alternative<std::string>(found->second)
-                   ? std::get<std::string>(found->second)
-                   : std::string();
-      };
-      status = text("status");
-      error = text("error");
-    } catch (const Error& fault) {
-      error = fault.what();
-    }
-    ++tally.by_status[status];
-    tally.cost_done += run.cost;
-    if (status != "ok") tally.problems.push_back(status + ": " + run.path + ": " + error);
+    paths.push_back(run.path);
   }
+  sweep::for_each_state(folder, paths, [&](size_t i, const record::RunState& state) {
+    ++tally.by_status[state.status];
+    tally.cost_done += plan.runs[i].cost;
+    if (state.status != "ok")
+      tally.problems.push_back(state.status + ": " + paths[i] + ": " + state.error);
+  });
   return tally;
 }
 

@@ -36,25 +36,34 @@ std::string_view advice(int code) {
   }
 }
 
-// A folder's entries. Some parallel file systems refuse fsync on folders, and a folder may be
-// closed to reading though not to its files; the rename stays atomic there.
+// Closes what it opened.
+struct OpenFile {
+  explicit OpenFile(int descriptor) : fd(descriptor) {}
+  ~OpenFile() {
+    if (fd >= 0) ::close(fd);
+  }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  const int fd;
+};
+
+// Some parallel file systems refuse fsync, on folders above all; the rename stays atomic there.
+bool synced(int descriptor) {
+  return ::fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP;
+}
+
+// A folder's entries. It may be closed to reading though not to its files.
 void sync_folder(const fs::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0 && errno == EACCES) return;
-  if (descriptor < 0) throw_io("cannot open for sync", folder, errno);
-  const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
-  const int code = errno;
-  ::close(descriptor);
-  if (failed) throw_io("cannot sync", folder, code);
+  const OpenFile open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (open.fd < 0 && errno == EACCES) return;
+  if (open.fd < 0) throw_io("cannot open for sync", folder, errno);
+  if (!synced(open.fd)) throw_io("cannot sync", folder, errno);
 }
 
 void sync_file(const fs::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw_io("cannot open for sync", file, errno);
-  const bool failed = ::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP;
-  const int code = errno;
-  ::close(descriptor);
-  if (failed) throw_io("cannot sync", file, code);
+  const OpenFile open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (open.fd < 0) throw_io("cannot open for sync", file, errno);
+  if (!synced(open.fd)) throw_io("cannot sync", file, errno);
 }
 
 // A new file, synced. Some file systems tell of a full disk or quota only at fsync or close.
@@ -71,7 +80,7 @@ void write_new_file(const fs::path& file, std::string_view text) {
     if (written < 0) fail(errno);
     text.remove_prefix(static_cast<size_t>(written));
   }
-  if (::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP) fail(errno);
+  if (!synced(descriptor)) fail(errno);
   if (::close(descriptor) != 0) throw_io("cannot write", file, errno);
 }
 
@@ -112,24 +121,36 @@ void create_folders(const fs::path& folder) {
   sync_folder(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
 }
 
-std::string read_file(const fs::path& file, uint64_t max_bytes) {
-  std::error_code code;
-  if (!fs::is_regular_file(file, code)) {
-    throw Error(ErrorKind::io, "cannot read " + file.string(),
-                fs::exists(file, code) ? "not a file" : "no such file");
+std::optional<std::string> read_file_if_there(const fs::path& file, uint64_t max_bytes) {
+  // Non-blocking, or a pipe under that name would wait for its writer; files do not notice it.
+  const OpenFile open(::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (open.fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
+  if (open.fd < 0) throw_io("cannot read", file, errno);
+  struct stat status {};
+  if (::fstat(open.fd, &status) != 0) throw_io("cannot read", file, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorKind::io, "cannot read " + file.string(), "not a file");
   }
-  const uint64_t size = fs::file_size(file, code);
-  if (code) throw_io("cannot read", file, code.value());
+  const auto size = static_cast<uint64_t>(status.st_size);
   if (size > max_bytes) {
     throw_invalid(file.string() + " is too large", std::to_string(size) + " bytes, at most " +
                                                        std::to_string(max_bytes) + " are read");
   }
-  std::ifstream in(file, std::ios::binary);
   std::string text(size, '\0');
-  if (!in || !in.read(text.data(), static_cast<std::streamsize>(size))) {
-    throw Error(ErrorKind::io, "cannot read " + file.string(), "read error");
+  for (size_t done = 0; done < size;) {
+    const ssize_t got = ::read(open.fd, text.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_io("cannot read", file, errno);
+    if (got == 0) throw Error(ErrorKind::io, "cannot read " + file.string(), "it became shorter");
+    done += static_cast<size_t>(got);
   }
   return text;
+}
+
+std::string read_file(const fs::path& file, uint64_t max_bytes) {
+  std::optional<std::string> text = read_file_if_there(file, max_bytes);
+  if (!text) throw Error(ErrorKind::io, "cannot read " + file.string(), "no such file");
+  return std::move(*text);
 }
 
 void write_atomic(const fs::path& file, const std::function<void(const fs::path&)>& write) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,10 @@ namespace qsweep {
 
 // Throws Error{io} if unreadable, Error{invalid_input} if larger than max_bytes.
 std::string read_file(const std::filesystem::path& file, uint64_t max_bytes);
+// The same, or nothing where there is no such file: one open and one stat, for folders of many
+// thousand files on a parallel file system.
+std::optional<std::string> read_file_if_there(const std::filesystem::path& file,
+                                              uint64_t max_bytes);
 
 // Writes to a temporary name beside `file`, syncs file and folder, renames: a reader sees the old
 // file or the whole new one. Creates missing parent folders. Throws Error{io}; leaves no temporary

@@ -15,10 +15,9 @@
 namespace qsweep::record {
 namespace {
 
-constexpr uint64_t max_file_bytes = uint64_t{1} << 28;  // a run of 10^6 tokens has some 10^7
 constexpr hdf5::Limits run_limits{uint64_t{1} << 24, uint64_t{1} << 26, 10'000};
 
-void read_attributes(const hdf5::Group& root, RunRecord& record) {
+void check_version(const hdf5::Group& root) {
   const auto stated = root.attribute("schema_version", run_limits);
   const int64_t* version = stated ? std::get_if<int64_t>(&*stated) : nullptr;
   if (version == nullptr) {
@@ -29,15 +28,23 @@ void read_attributes(const hdf5::Group& root, RunRecord& record) {
                   "this qsweep reads version " + std::to_string(schema::version),
                   "use the qsweep that wrote it");
   }
+}
+
+std::optional<Attribute> read_attribute(const hdf5::Group& root,
+                                        const schema::AttributeInfo& info) {
+  const std::string name(info.name);
+  std::optional<Attribute> value = root.attribute(name, run_limits);
+  if (value && value->index() != static_cast<size_t>(info.type)) {
+    throw_invalid("wrong type of attribute " + name + " of " + root.where(),
+                  "the schema has another");
+  }
+  return value;
+}
+
+void read_attributes(const hdf5::Group& root, RunRecord& record) {
   for (const schema::AttributeInfo& info : schema::attributes()) {
-    const std::string name(info.name);
-    std::optional<Attribute> value = root.attribute(name, run_limits);
-    if (!value) continue;
-    if (value->index() != static_cast<size_t>(info.type)) {
-      throw_invalid("wrong type of attribute " + name + " of " + root.where(),
-                    "the schema has another");
-    }
-    record.set(name, std::move(*value));
+    std::optional<Attribute> value = read_attribute(root, info);
+    if (value) record.set(std::string(info.name), std::move(*value));
   }
 }
 static_assert(static_cast<size_t>(schema::Type::integer) == 0 &&
@@ -104,18 +111,19 @@ void read_datasets(const hdf5::Group& root, const std::string& folder, RunRecord
   }
 }
 
-RunRecord read(const std::filesystem::path& file, bool with_datasets) {
-  const std::string bytes = read_file(file, max_file_bytes);
-  const hdf5::File in = hdf5::File::open_image(unseal(bytes, file.string()), file.string());
+}  // namespace
+
+RunRecord parse_record(std::string_view bytes, const std::string& label) {
+  const hdf5::File in = hdf5::File::open_image(bytes, label);
   const hdf5::Group root = in.root();
   RunRecord record;
+  check_version(root);
   read_attributes(root, record);
   const std::vector<std::string> groups = checked_links(root);
   const auto there = [&](const std::string& name) {
     return std::ranges::find(groups, name) != groups.end();
   };
   if (there("metrics")) read_metrics(root.group("metrics"), record);
-  if (!with_datasets) return record;
   std::string last;
   uint64_t values_left =
       run_limits.values;  // of the whole file: each dataset may claim all of them
@@ -127,13 +135,20 @@ RunRecord read(const std::filesystem::path& file, bool with_datasets) {
   return record;
 }
 
-}  // namespace
+RunState parse_run_state(std::string_view bytes, const std::string& label) {
+  const hdf5::File in = hdf5::File::open_image(bytes, label);
+  const hdf5::Group root = in.root();
+  check_version(root);
+  const auto text = [&](std::string_view name) {
+    const auto value = read_attribute(root, *schema::find_attribute(name));
+    return value ? clean_text(std::get<std::string>(*value)) : std::string();
+  };
+  return {text("run_id"), text("status"), text("error")};
+}
 
 RunRecord read_record(const std::filesystem::path& file) {
-  return read(file, true);
-}
-RunRecord read_record_summary(const std::filesystem::path& file) {
-  return read(file, false);
+  const std::string bytes = read_file(file, max_run_bytes);
+  return parse_record(unseal(bytes, file.string()), file.string());
 }
 
 }  // namespace qsweep::record

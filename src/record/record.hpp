@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -34,10 +35,21 @@ struct RunRecord {
 
 // Writes the record whole or not at all (temporary name, sync, rename). Throws Error{io}.
 void write_record(const std::filesystem::path& file, const RunRecord& record);
+inline constexpr uint64_t max_run_bytes = uint64_t{1} << 28;  // a run of 10^6 tokens has some 10^7
+
 // Reads and validates: format bound, schema version, shapes, bounded sizes. Throws
 // Error{invalid_input} naming the file and the object inside it; never crashes on a hostile file.
 RunRecord read_record(const std::filesystem::path& file);
-// Only the root attributes and metrics (cheap: resuming and reducing look at thousands of files).
-RunRecord read_record_summary(const std::filesystem::path& file);
+
+// The same of bytes in memory whose seal was found to hold (read_ahead.hpp); `label` is the file
+// for messages.
+RunRecord parse_record(std::string_view bytes, const std::string& label);
+
+// Which run a file holds and how it ended: all that resuming and `qsweep status` ask of thousands
+// of files. Texts are empty where the file lacks them.
+struct RunState {
+  std::string run_id, status, error;
+};
+RunState parse_run_state(std::string_view bytes, const std::string& label);
 
 }  // namespace qsweep::record

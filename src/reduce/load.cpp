@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "record/read_ahead.hpp"
 #include "record/schema.hpp"
 #include "reduce/attributes.hpp"
 
@@ -152,7 +153,7 @@ size_t index_of(const std::vector<std::string>& names, const std::string& name) 
   return static_cast<size_t>(found - names.begin());
 }
 
-// Reads the plan's run files one after another and judges each.
+// Judges the plan's run files one after another, in the plan's order.
 class Loader {
  public:
   Loader(const fs::path& run_dir, const sweep::PlanManifest& plan)
@@ -160,7 +161,9 @@ class Loader {
 
   Loaded load() {
     lay_out_grid();
-    for (size_t i = 0; i < plan_.runs.size(); ++i) take(i);
+    std::vector<fs::path> files;
+    for (const Entry& entry : plan_.runs) files.push_back(run_dir_ / entry.path);
+    record::read_ahead(files, [&](size_t i, const record::SealedFile& file) { take(i, file); });
     for (const auto& [run, reason] : agreement_.disagreements()) {
       loaded_.runs[run].status = RunStatus::unproven;
       loaded_.runs[run].error = reason;
@@ -199,14 +202,18 @@ class Loader {
     values_.resize(plan_.runs.size());
   }
 
-  void take(size_t i) {
+  void take(size_t i, const record::SealedFile& file) {
     const Entry& entry = plan_.runs[i];
     loaded_.runs.push_back(planned_row(entry));
     RunRow& row = loaded_.runs.back();
-    std::error_code ignored;
-    if (!fs::exists(run_dir_ / entry.path, ignored)) return;
+    if (!file.there) return;
+    if (!file.problem.empty()) {
+      row.status = RunStatus::unreadable;
+      row.error = without_folder(file.problem);
+      return;
+    }
     try {
-      const RunRecord record = record::read_record(run_dir_ / entry.path);
+      const RunRecord record = record::parse_record(file.bytes, (run_dir_ / entry.path).string());
       const Trust trust = judge_record(record, entry);
       row.status = trust.status;
       row.error = trust.reason;

@@ -6,21 +6,12 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "model/checkpoint.hpp"
-#include "record/record.hpp"
+#include "record/read_ahead.hpp"
 #include "sweep/locate.hpp"
 
 namespace qsweep::sweep {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr uint64_t max_manifest_bytes = 1ull << 30;
-
-std::string text_attribute(const record::RunRecord& record, const std::string& name) {
-  const auto found = record.attributes.find(name);
-  if (found == record.attributes.end() || !std::holds_alternative<std::string>(found->second))
-    return {};
-  return std::get<std::string>(found->second);
-}
 
 nlohmann::json model_manifest(const Plan& plan) {
   nlohmann::json json = {{"name", plan.study.model}, {"fingerprint", plan.model_fingerprint}};
@@ -60,7 +51,8 @@ size_t remove_leftovers(const fs::path& folder) {
   std::vector<fs::path> leftovers;
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end;
        it.increment(code)) {
-    if (it->is_regular_file(code) && it->path().native().ends_with(temporary_suffix))
+    // The name first: it is there for nothing, and the type may be a request to a file server.
+    if (it->path().native().ends_with(temporary_suffix) && it->is_regular_file(code))
       leftovers.push_back(it->path());
   }
   for (const fs::path& leftover : leftovers) removed += fs::remove(leftover, code) ? 1 : 0;
@@ -94,24 +86,37 @@ void stage(const fs::path& folder, const Plan& plan, const std::string& study_te
   fs::create_directories(folder / "results");
 }
 
+void for_each_state(const fs::path& folder, const std::vector<std::string>& paths,
+                    const std::function<void(size_t, const record::RunState&)>& take) {
+  std::vector<fs::path> files;
+  files.reserve(paths.size());
+  for (const std::string& path : paths) files.push_back(folder / path);
+  record::read_ahead(files, [&](size_t i, const record::SealedFile& file) {
+    if (!file.there) return;
+    record::RunState state{"", "unreadable", file.problem};
+    if (file.problem.empty()) {
+      try {
+        state = record::parse_run_state(file.bytes, files[i].string());
+      } catch (const Error& error) {
+        state.error = error.what();
+      }
+    }
+    take(i, state);
+  });
+}
+
 Finished find_finished(const fs::path& folder, const Plan& plan, bool retry_failed) {
   Finished finished;
   finished.removed = remove_leftovers(folder);
-  for (size_t i = 0; i < plan.runs.size(); ++i) {
-    const fs::path file = folder / plan.runs[i].path;
-    std::error_code code;
-    if (!fs::is_regular_file(file, code)) continue;
-    try {
-      const record::RunRecord record = record::read_record_summary(file);
-      if (text_attribute(record, "run_id") != plan.runs[i].id) continue;
-      const bool ok = text_attribute(record, "status") == "ok";
-      if (!ok && retry_failed) continue;
-      finished.failed += ok ? 0 : 1;
-      finished.runs.insert(i);
-    } catch (const Error&) {
-      continue;  // unreadable: as if it were not there; the run is done again and the file replaced
-    }
-  }
+  std::vector<std::string> paths;
+  for (const Run& run : plan.runs) paths.push_back(run.path);
+  for_each_state(folder, paths, [&](size_t i, const record::RunState& state) {
+    if (state.run_id != plan.runs[i].id) return;  // another run, or none: done again and replaced
+    const bool ok = state.status == "ok";
+    if (!ok && retry_failed) return;
+    finished.failed += ok ? 0 : 1;
+    finished.runs.insert(i);
+  });
   return finished;
 }
 

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "record/record.hpp"
 #include "sweep/plan.hpp"
 
 namespace qsweep::sweep {
@@ -20,6 +23,11 @@ std::filesystem::path run_folder(const std::filesystem::path& out, const std::st
 // is refused. `study_text`: the YAML as given. Throws Error{invalid_input} or Error{io}.
 void stage(const std::filesystem::path& folder, const Plan& plan, const std::string& study_text,
            const nlohmann::json& environment);
+
+// Calls take(i, state) for every path (below `folder`) that is a file, in order. One whose seal
+// does not hold, or that is no record, has the status "unreadable", its reason, and no run id.
+void for_each_state(const std::filesystem::path& folder, const std::vector<std::string>& paths,
+                    const std::function<void(size_t, const record::RunState&)>& take);
 
 struct Finished {
   std::set<size_t> runs;  // indices into plan.runs with a readable record of the same id

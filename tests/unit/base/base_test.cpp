@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -122,6 +123,16 @@ TEST_F(Files, ReadingIsBounded) {
   EXPECT_THROW(read_file(folder_ / "x", 4), Error);
   EXPECT_THROW(read_file(folder_ / "missing", 4), Error);
   EXPECT_THROW(read_file(folder_, 4), Error);
+  EXPECT_EQ(read_file_if_there(folder_ / "x", 5), "12345");
+  EXPECT_EQ(read_file_if_there(folder_ / "missing", 4), std::nullopt);
+  EXPECT_EQ(read_file_if_there(folder_ / "x" / "below a file", 4), std::nullopt);
+  EXPECT_THROW(read_file_if_there(folder_ / "x", 4), Error);
+}
+
+TEST_F(Files, APipeIsNoFileAndIsNotWaitedFor) {
+  fs::create_directory(folder_);
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(read_file(folder_ / "pipe", 4), Error);
 }
 
 TEST_F(Files, FaultsOfTheFileSystemSayWhatToDo) {
