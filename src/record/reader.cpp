@@ -111,9 +111,8 @@ void read_datasets(const hdf5::Group& root, const std::string& folder, RunRecord
   }
 }
 
-}  // namespace
-
-RunRecord parse_record(std::string_view bytes, const std::string& label) {
+// `only`: the one folder of datasets that is read; empty for all.
+RunRecord parse(std::string_view bytes, const std::string& label, std::string_view only) {
   const hdf5::File in = hdf5::File::open_image(bytes, label);
   const hdf5::Group root = in.root();
   RunRecord record;
@@ -129,10 +128,17 @@ RunRecord parse_record(std::string_view bytes, const std::string& label) {
       run_limits.values;  // of the whole file: each dataset may claim all of them
   for (const schema::DatasetInfo& info : schema::datasets()) {
     const std::string folder(info.path.substr(0, info.path.find('/')));
-    if (folder != last && there(folder)) read_datasets(root, folder, record, values_left);
+    const bool wanted = only.empty() || folder == only;
+    if (folder != last && wanted && there(folder)) read_datasets(root, folder, record, values_left);
     last = folder;
   }
   return record;
+}
+
+}  // namespace
+
+RunRecord parse_record(std::string_view bytes, const std::string& label) {
+  return parse(bytes, label, {});
 }
 
 RunState parse_run_state(std::string_view bytes, const std::string& label) {
@@ -148,7 +154,12 @@ RunState parse_run_state(std::string_view bytes, const std::string& label) {
 
 RunRecord read_record(const std::filesystem::path& file) {
   const std::string bytes = read_file(file, max_run_bytes);
-  return parse_record(unseal(bytes, file.string()), file.string());
+  return parse(unseal(bytes, file.string()), file.string(), {});
+}
+
+RunRecord read_samples(const std::filesystem::path& file) {
+  const std::string bytes = read_file(file, max_run_bytes);
+  return parse(unseal(bytes, file.string()), file.string(), "samples");
 }
 
 }  // namespace qsweep::record

@@ -40,6 +40,8 @@ inline constexpr uint64_t max_run_bytes = uint64_t{1} << 28;  // a run of 10^6 t
 // Reads and validates: format bound, schema version, shapes, bounded sizes. Throws
 // Error{invalid_input} naming the file and the object inside it; never crashes on a hostile file.
 RunRecord read_record(const std::filesystem::path& file);
+// Of the datasets only those below samples/: the tables of the certificate are most of a record.
+RunRecord read_samples(const std::filesystem::path& file);
 
 // The same of bytes in memory whose seal was found to hold (read_ahead.hpp); `label` is the file
 // for messages.

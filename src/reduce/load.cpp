@@ -127,7 +127,7 @@ class ItemReader {
     Kept& slot = kept_[next_];
     next_ = 1 - next_;
     slot.at = none;
-    slot.record = record::read_record(run_dir_ / paths_[at]);
+    slot.record = record::read_samples(run_dir_ / paths_[at]);
     slot.at = at;
     return items_of(slot.record, schema::metrics()[metric]);
   }

@@ -40,35 +40,59 @@ void fill_repeats(std::span<const double> values, bool deterministic, AggregateR
   row.median = median(values);
 }
 
-void fill_items(const Items& all, AggregateRow& row) {
-  row.item_mean = row.item_ci95_low = row.item_ci95_high = nan;
+// Items whose mean varies from resample to resample, of the row they belong to.
+struct Varying {
+  size_t row;
   Items items;
-  for (size_t j = 0; j < all.values.size(); ++j) {
-    const double weight = all.weights.empty() ? 1.0 : all.weights[j];
-    if (!std::isfinite(all.values[j]) || !(weight >= 0)) return;
+};
+
+// What needs no resampling; then true if the interval is still to come from the items that are
+// left.
+bool begin_items(Items& items, AggregateRow& row) {
+  row.item_mean = row.item_ci95_low = row.item_ci95_high = nan;
+  Items kept;
+  for (size_t j = 0; j < items.values.size(); ++j) {
+    const double weight = items.weights.empty() ? 1.0 : items.weights[j];
+    if (!std::isfinite(items.values[j]) || !(weight >= 0)) return false;
     if (weight == 0) continue;
-    items.values.push_back(all.values[j]);
-    items.weights.push_back(weight);
+    kept.values.push_back(items.values[j]);
+    kept.weights.push_back(weight);
   }
-  if (items.values.empty()) return;
+  items = std::move(kept);
+  if (items.values.empty()) return false;
   row.item_n = static_cast<int64_t>(items.values.size());
   row.item_mean = weighted_mean(items.values, items.weights);
-  if (items.values.size() < 2) return;
+  if (items.values.size() < 2) return false;
   const auto [low, high] = std::minmax_element(items.values.begin(), items.values.end());
-  if (*low == *high) {  // every resample has the same mean
-    row.item_ci95_low = row.item_ci95_high = *low;
-    return;
+  if (*low != *high) return true;
+  row.item_ci95_low = row.item_ci95_high = *low;  // every resample has the same mean
+  return false;
+}
+
+// Metrics of a cell are mostly over the same items: those are resampled together.
+void fill_intervals(std::vector<Varying> all, std::vector<AggregateRow>& rows) {
+  while (!all.empty()) {
+    const std::vector<double> weights = all.front().items.weights;
+    const auto others = std::stable_partition(
+        all.begin(), all.end(), [&](const Varying& one) { return one.items.weights == weights; });
+    std::vector<std::vector<double>> columns;
+    for (auto one = all.begin(); one != others; ++one)
+      columns.push_back(std::move(one->items.values));
+    std::vector<std::vector<double>> means = bootstrap_means_together(columns, weights);
+    for (size_t k = 0; k < means.size(); ++k) {
+      std::sort(means[k].begin(), means[k].end());
+      rows[all[k].row].item_ci95_low = quantile_sorted(means[k], 0.025);
+      rows[all[k].row].item_ci95_high = quantile_sorted(means[k], 0.975);
+    }
+    all.erase(all.begin(), others);
   }
-  std::vector<double> means = bootstrap_means(items.values, items.weights);
-  std::sort(means.begin(), means.end());
-  row.item_ci95_low = quantile_sorted(means, 0.025);
-  row.item_ci95_high = quantile_sorted(means, 0.975);
 }
 
 // Rows of one config and cell: one per metric, and per protocol where repeats had different ones.
 void aggregate_cell(const Observations& obs, size_t config, size_t cell,
                     std::vector<AggregateRow>& rows) {
   const std::vector<RunValues>& runs = obs.of(config, cell);
+  std::vector<Varying> varying;
   for (size_t metric = 0; metric < schema::metrics().size(); ++metric) {
     std::map<std::string, std::vector<double>> by_protocol;
     for (const RunValues& run : runs) {
@@ -88,10 +112,12 @@ void aggregate_cell(const Observations& obs, size_t config, size_t cell,
       row.protocol_fingerprint = protocol;
       fill_repeats(values, info.deterministic, row);
       const bool lowest = protocol == runs.front().protocol_fingerprint;
-      fill_items(lowest && !info.items.empty() ? obs.items(config, cell, metric) : Items{}, row);
+      Items items = lowest && !info.items.empty() ? obs.items(config, cell, metric) : Items{};
+      if (begin_items(items, row)) varying.push_back({rows.size(), std::move(items)});
       rows.push_back(std::move(row));
     }
   }
+  fill_intervals(std::move(varying), rows);
 }
 
 void account(ReduceReport& report) {

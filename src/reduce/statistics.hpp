@@ -55,6 +55,11 @@ uint32_t resample_index(uint64_t seed, uint64_t b, uint64_t j, uint32_t n);
 std::vector<double> bootstrap_means(std::span<const double> x, std::span<const double> w,
                                     size_t resamples = bootstrap_resamples,
                                     uint64_t seed = bootstrap_seed);
+// The same of several columns over the same items, each [n]: the bits of one call each, at about
+// the cost of one for three. Result [columns][resamples].
+std::vector<std::vector<double>> bootstrap_means_together(
+    std::span<const std::vector<double>> columns, std::span<const double> w,
+    size_t resamples = bootstrap_resamples, uint64_t seed = bootstrap_seed);
 double weighted_mean(std::span<const double> x, std::span<const double> w);
 
 // Two-sided exact McNemar: b and c count the items that only the one and only the other got right.

@@ -87,6 +87,7 @@ TEST(Schema, NamesAreUniqueAndItemsExist) {
     EXPECT_FALSE(info.units.empty()) << info.name;
     for (const std::string_view path : {info.items, info.weights}) {
       EXPECT_TRUE(path.empty() || schema::find_dataset(path) != nullptr) << path;
+      EXPECT_TRUE(path.empty() || path.starts_with("samples/")) << path;  // what read_samples reads
     }
   }
   for (const auto& info : schema::datasets()) {

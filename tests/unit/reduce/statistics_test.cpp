@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+#include "base/rng.hpp"
 #include "unit/reduce/golden.hpp"
 
 namespace qsweep::reduce {
@@ -40,6 +42,25 @@ TEST(Statistics, WelchAndTostAgreeWithSciPy) {
     expect_close(smallest_detectable(w.se, w.df, 1), g["detectable_one_sided"], "one-sided SDE");
     expect_close(smallest_detectable(w.se, w.df, 2), g["detectable_two_sided"], "two-sided SDE");
   }
+}
+
+TEST(Statistics, ColumnsResampledTogetherHaveTheBitsOfEachAlone) {
+  std::vector<std::vector<double>> columns(5, std::vector<double>(37));  // two passes of three
+  std::vector<double> weights(37);
+  for (size_t j = 0; j < 37; ++j) {
+    weights[j] = static_cast<double>(1 + splitmix64(j) % 9);
+    for (size_t k = 0; k < columns.size(); ++k)
+      columns[k][j] = 1e-3 * static_cast<double>(splitmix64(100 * k + j) % 4999);
+  }
+  for (const std::vector<double>& w : {weights, std::vector<double>()}) {
+    const auto together = bootstrap_means_together(columns, w, 500);
+    ASSERT_EQ(together.size(), columns.size());
+    for (size_t k = 0; k < columns.size(); ++k)
+      EXPECT_EQ(together[k], bootstrap_means(columns[k], w, 500)) << k;
+  }
+  EXPECT_TRUE(bootstrap_means_together({}, weights).empty());
+  columns[4].pop_back();
+  EXPECT_THROW(bootstrap_means_together(columns, weights), Error);
 }
 
 TEST(Statistics, BootstrapRepeatsTheStreamOfNumPy) {
