@@ -49,7 +49,9 @@ Tally count_runs(const fs::path& folder, const sweep::PlanManifest& plan) {
     tally.cost_all += run.cost;
     paths.push_back(run.path);
   }
-  sweep::for_each_state(folder, paths, [&](size_t i, const record::RunState& state) {
+  sweep::for_each_state(folder, paths, [&](size_t i, record::RunState state) {
+    if (state.status != "unreadable" && state.run_id != plan.runs[i].id)
+      state = {"", "unreadable", "it is another run than planned: " + state.run_id};
     ++tally.by_status[state.status];
     tally.cost_done += plan.runs[i].cost;
     if (state.status != "ok")

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -144,13 +145,19 @@ class ItemReader {
   size_t next_ = 0;
 };
 
-size_t index_of(const std::vector<std::string>& names, const std::string& name) {
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) {
+std::map<std::string, size_t> indices_of(const std::vector<std::string>& names) {
+  std::map<std::string, size_t> indices;
+  for (size_t i = 0; i < names.size(); ++i) indices.emplace(names[i], i);
+  return indices;
+}
+
+size_t index_of(const std::map<std::string, size_t>& indices, const std::string& name) {
+  const auto found = indices.find(name);
+  if (found == indices.end()) {
     throw_invalid("plan.json has a run of config '" + name + "'",
                   "its list of configs does not name it", "restore manifests/plan.json");
   }
-  return static_cast<size_t>(found - names.begin());
+  return found->second;
 }
 
 // Judges the plan's run files one after another, in the plan's order.
@@ -176,6 +183,7 @@ class Loader {
   void lay_out_grid() {
     Observations& obs = loaded_.observations;
     obs.configs = plan_.configs;
+    const std::map<std::string, size_t> configs = indices_of(obs.configs);
     std::map<std::pair<std::string, std::string>, size_t> cells;
     std::set<std::string> paths;
     for (const Entry& entry : plan_.runs) {
@@ -187,7 +195,7 @@ class Loader {
       const auto [found, added] =
           cells.emplace(std::pair{entry.workload, entry.lengths}, obs.cells.size());
       if (added) obs.cells.push_back({entry.workload, entry.lengths, entry.kind});
-      places_.emplace_back(index_of(obs.configs, entry.config), found->second);
+      places_.emplace_back(index_of(configs, entry.config), found->second);
     }
     // A plan names about every pair of config and cell; one that does not is no plan of ours.
     if (!obs.cells.empty() && obs.configs.size() > max_grid / obs.cells.size()) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
+#include <span>
 
 #include "record/schema.hpp"
 #include "reduce/compare.hpp"
@@ -84,23 +86,36 @@ Figure figure_over_cells(const Observations& obs, size_t metric, size_t config,
   return figure;
 }
 
-const AggregateRow* find_row(const std::vector<AggregateRow>& rows, const std::string& config,
-                             const CellKey& cell, const std::string& metric,
+// The aggregate's rows of every config. They stand together, in the order of `configs`, so that ten
+// thousand configs do not each look through all rows.
+using Rows = std::span<const AggregateRow>;
+std::vector<Rows> rows_by_config(Rows rows, const std::vector<std::string>& configs) {
+  std::vector<Rows> parts;
+  for (const std::string& config : configs) {
+    const auto end = std::find_if(rows.begin(), rows.end(),
+                                  [&](const AggregateRow& row) { return row.config != config; });
+    parts.emplace_back(rows.begin(), end);
+    rows = {end, rows.end()};
+  }
+  return parts;
+}
+
+const AggregateRow* find_row(Rows rows, const CellKey& cell, const std::string& metric,
                              const std::string& protocol) {
   const auto found = std::find_if(rows.begin(), rows.end(), [&](const AggregateRow& row) {
-    return row.config == config && row.metric == metric && row.workload == cell.workload &&
-           row.lengths == cell.lengths && row.protocol_fingerprint == protocol;
+    return row.metric == metric && row.workload == cell.workload && row.lengths == cell.lengths &&
+           row.protocol_fingerprint == protocol;
   });
   return found == rows.end() ? nullptr : &*found;
 }
 
 // ppl = exp(nll), so its interval is that of nll through exp.
-Figure quality_figure(const std::vector<AggregateRow>& rows, const std::string& config,
-                      const CellKey& cell, const std::string& metric, const std::string& protocol) {
-  const AggregateRow* row = find_row(rows, config, cell, metric, protocol);
+Figure quality_figure(Rows rows, const CellKey& cell, const std::string& metric,
+                      const std::string& protocol) {
+  const AggregateRow* row = find_row(rows, cell, metric, protocol);
   if (row == nullptr) return {nan, nan, nan};
   const bool ppl = metric == "perplexity.ppl";
-  const AggregateRow* spread = ppl ? find_row(rows, config, cell, "perplexity.nll", protocol) : row;
+  const AggregateRow* spread = ppl ? find_row(rows, cell, "perplexity.nll", protocol) : row;
   if (spread == nullptr) return {row->mean, nan, nan};
   const auto level = [ppl](double v) { return ppl ? std::exp(v) : v; };
   return {row->mean, (level(spread->item_ci95_high) - level(spread->item_ci95_low)) / 2, nan};
@@ -140,6 +155,10 @@ void fill_paper(const sweep::PlanManifest& plan, const Observations& obs,
   const size_t baseline =
       named == obs.configs.end() ? 0 : static_cast<size_t>(named - obs.configs.begin());
   const std::optional<size_t> quality = quality_cell(obs);
+  const std::vector<Rows> rows = rows_by_config(report.aggregate, obs.configs);
+  std::map<std::string, std::vector<size_t>> pooled;  // kind -> its cells that every config has
+  for (const Spec& spec : specs)
+    pooled.try_emplace(kind_of(spec), common_cells(obs, kind_of(spec)));
   for (size_t config = 0; config < obs.configs.size(); ++config) {
     const ConfigFacts& fact = facts[config];
     PaperRow row{obs.configs[config],
@@ -160,13 +179,12 @@ void fill_paper(const sweep::PlanManifest& plan, const Observations& obs,
     for (const Spec& spec : specs) {
       if (!spec.always && !has_kind(obs, kind_of(spec))) continue;
       if (spec.pool == Pool::quality) {
-        row.figures.push_back(scored ? quality_figure(report.aggregate, row.config,
-                                                      obs.cells[*quality], spec.metric,
-                                                      row.protocol_fingerprint)
+        row.figures.push_back(scored ? quality_figure(rows[config], obs.cells[*quality],
+                                                      spec.metric, row.protocol_fingerprint)
                                      : Figure{nan, nan, nan});
       } else {
-        row.figures.push_back(figure_over_cells(obs, metric_index(spec.metric), config,
-                                                common_cells(obs, kind_of(spec))));
+        row.figures.push_back(
+            figure_over_cells(obs, metric_index(spec.metric), config, pooled.at(kind_of(spec))));
       }
     }
     report.paper.push_back(std::move(row));

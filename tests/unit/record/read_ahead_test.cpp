@@ -115,15 +115,15 @@ TEST(ReadAhead, AnExceptionEndsIt) {
 TEST(ReadAhead, SlowLargeFilesComeOneAfterAnother) {
   const TemporaryFolder folder;
   std::vector<fs::path> files;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 3; ++i) {
     files.push_back(folder / std::to_string(i));
     write_file_atomic(files.back(), "");
-    fs::resize_file(files.back(), i == 5 ? max_run_bytes + 1 : max_run_bytes - 100);
+    fs::resize_file(files.back(), i == 2 ? max_run_bytes + 1 : max_run_bytes - 100);
   }
   const std::vector<SealedFile> found = read_all(files);
-  for (size_t i = 0; i < 5; ++i)
+  for (size_t i = 0; i < 2; ++i)
     EXPECT_NE(found[i].problem.find("not a whole run file"), std::string::npos);
-  EXPECT_NE(found[5].problem.find("too large"), std::string::npos);
+  EXPECT_NE(found[2].problem.find("too large"), std::string::npos);
 }
 
 }  // namespace
