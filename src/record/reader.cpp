@@ -149,7 +149,11 @@ RunState parse_run_state(std::string_view bytes, const std::string& label) {
     const auto value = read_attribute(root, *schema::find_attribute(name));
     return value ? clean_text(std::get<std::string>(*value)) : std::string();
   };
-  return {text("run_id"), text("status"), text("error")};
+  const auto real = [&](std::string_view name) {
+    const auto value = read_attribute(root, *schema::find_attribute(name));
+    return value ? std::get<double>(*value) : 0.0;
+  };
+  return {text("run_id"), text("status"), text("error"), real("seconds"), real("load_seconds")};
 }
 
 RunRecord read_record(const std::filesystem::path& file) {

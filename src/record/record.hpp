@@ -47,10 +47,12 @@ RunRecord read_samples(const std::filesystem::path& file);
 // for messages.
 RunRecord parse_record(std::string_view bytes, const std::string& label);
 
-// Which run a file holds and how it ended: all that resuming and `qsweep status` ask of thousands
-// of files. Texts are empty where the file lacks them.
+// Which run a file holds, how it ended and what it took: all that resuming, planning with recorded
+// costs, and `qsweep status` ask of thousands of files. Texts are empty and times 0 where the file
+// lacks them.
 struct RunState {
   std::string run_id, status, error;
+  double seconds = 0, load_seconds = 0;
 };
 RunState parse_run_state(std::string_view bytes, const std::string& label);
 

@@ -1,25 +1,13 @@
 // A plan's runs as the hand-out policy and the simulator see them: what each is predicted to cost,
 // or was recorded to.
 #include <algorithm>
-#include <variant>
 
 #include "base/error.hpp"
 #include "eval/workload.hpp"
-#include "record/record.hpp"
 #include "sweep/plan.hpp"
+#include "sweep/run_folder.hpp"
 
 namespace qsweep::sweep {
-namespace {
-
-double real_attribute(const record::RunRecord& record, const std::string& name) {
-  const auto found = record.attributes.find(name);
-  if (found == record.attributes.end()) return 0;
-  const double* value = std::get_if<double>(&found->second);
-  return value == nullptr ? 0 : *value;
-}
-
-}  // namespace
-
 std::vector<ShareItem> share_items(const Plan& plan, const std::set<size_t>& finished) {
   std::vector<ShareItem> items;
   for (size_t i = 0; i < plan.runs.size(); ++i) {
@@ -40,16 +28,14 @@ RecordedCosts read_recorded_costs(const std::filesystem::path& folder, const Pla
   RecordedCosts costs;
   costs.folder = folder.string();
   double loads = 0, runs_with_loads = 0;
-  for (const Run& run : plan.runs) {
-    std::error_code code;
-    const std::filesystem::path file = folder / run.path;
-    if (!std::filesystem::is_regular_file(file, code)) continue;
-    const record::RunRecord record = record::read_record_summary(file);
-    const double load = real_attribute(record, "load_seconds");
-    costs.seconds[run.id] = std::max(0.0, real_attribute(record, "seconds") - load);
-    loads += load;
-    runs_with_loads += load > 0 ? 1 : 0;
-  }
+  std::vector<std::string> paths;
+  for (const Run& run : plan.runs) paths.push_back(run.path);
+  for_each_state(folder, paths, [&](size_t i, const record::RunState& state) {
+    if (state.status != "ok") return;
+    costs.seconds[plan.runs[i].id] = std::max(0.0, state.seconds - state.load_seconds);
+    loads += state.load_seconds;
+    runs_with_loads += state.load_seconds > 0 ? 1 : 0;
+  });
   if (costs.seconds.empty()) {
     throw_invalid("no recorded costs in " + folder.string(), "none of the plan's runs lies there",
                   "name the run folder of a sweep of this study");

@@ -93,7 +93,7 @@ void for_each_state(const fs::path& folder, const std::vector<std::string>& path
   for (const std::string& path : paths) files.push_back(folder / path);
   record::read_ahead(files, [&](size_t i, const record::SealedFile& file) {
     if (!file.there) return;
-    record::RunState state{"", "unreadable", file.problem};
+    record::RunState state{"", "unreadable", file.problem, 0, 0};
     if (file.problem.empty()) {
       try {
         state = record::parse_run_state(file.bytes, files[i].string());

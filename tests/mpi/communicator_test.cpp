@@ -2,9 +2,12 @@
 // ranks: 3
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
@@ -35,28 +38,23 @@ TEST(Ranks, OneRanksExceptionIsEveryRanks) {
   }
 }
 
-// Every run is handed out once, to whichever rank asks, and each rank is told when there is none
-// left.
-TEST(Ranks, CoordinatorServesAll) {
-  constexpr size_t runs = 50;
-  std::vector<sweep::ShareItem> items;
-  for (size_t i = 0; i < runs; ++i) items.push_back({i, i % 4, i, 0, 1.0});
+// One rank's part of a hand-out of `runs` runs: `behave` works on a source and tells which runs it
+// did. Every run must have been done once by somebody.
+using Behaviour = std::function<std::vector<size_t>(const sweep::WorkSource&)>;
+
+void expect_all_done_once(size_t runs, const Behaviour& behave) {
+  sweep::CoordinatorOptions options;
+  for (size_t i = 0; i < runs; ++i) options.items.push_back({i, i % 4, i, 0, 1.0});
+  options.seed = 1;
   std::unique_ptr<sweep::Coordinator> coordinator;
-  sweep::WorkSource source;
+  sweep::WorkSource source = sweep::remote_source(*world);
   if (world->rank() == 0) {
-    coordinator = std::make_unique<sweep::Coordinator>(*world, items, 1, nullptr);
+    coordinator = std::make_unique<sweep::Coordinator>(*world, std::move(options));
     coordinator->start();
-    source = [&](const sweep::Request& request) { return coordinator->answer(0, request); };
-  } else {
-    source = sweep::remote_source(*world);
+    source = [&](const sweep::Request& request) { return coordinator->ask(request); };
   }
   std::string mine;
-  sweep::Request request;
-  while (const auto run = source(request)) {
-    mine += std::to_string(*run) + ",";
-    request.finished = *run;
-    request.status = "ok";
-  }
+  for (const size_t run : behave(source)) mine += std::to_string(run) + ",";
   if (coordinator) {
     coordinator->join();
     EXPECT_EQ(coordinator->progress().finished, runs);
@@ -71,6 +69,53 @@ TEST(Ranks, CoordinatorServesAll) {
   }
   EXPECT_EQ(seen.size(), runs);
   EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), runs);
+}
+
+std::vector<size_t> work_to_the_end(const sweep::WorkSource& source) {
+  std::vector<size_t> done;
+  sweep::Request request;
+  while (const auto run = source(request)) {
+    done.push_back(*run);
+    request = {};
+    request.finished = *run;
+    request.status = "ok";
+  }
+  return done;
+}
+
+TEST(Ranks, CoordinatorServesAll) {
+  expect_all_done_once(50, work_to_the_end);
+}
+
+TEST(Ranks, OneJoinsLateAndOneLeavesWithARunInHand) {
+  expect_all_done_once(50, [](const sweep::WorkSource& source) -> std::vector<size_t> {
+    if (world->rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    if (world->rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (world->rank() != 2) return work_to_the_end(source);
+    sweep::Request request;
+    request.finished = source({});
+    request.status = "dropped";
+    request.leaving = true;
+    EXPECT_FALSE(source(request));
+    return {};
+  });
+}
+
+// The last run comes back from a rank that leaves when the others find the queue empty already.
+TEST(Ranks, IdleRanksTakeWhatComesBack) {
+  expect_all_done_once(1, [](const sweep::WorkSource& source) -> std::vector<size_t> {
+    sweep::Request request;
+    if (world->rank() == 2) {
+      request.finished = source({});
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      request.status = "dropped";
+      request.leaving = true;
+      EXPECT_FALSE(source(request));
+      return {};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return work_to_the_end(source);
+  });
 }
 
 }  // namespace
