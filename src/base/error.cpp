@@ -6,11 +6,13 @@
 namespace qsweep {
 namespace {
 
+constexpr size_t max_part_bytes = 4096;  // of a message: room for a few paths
+
 std::string join_parts(std::string_view problem, std::string_view why,
                        std::string_view suggestion) {
-  std::string text(problem);
-  if (!why.empty()) text.append(" (").append(why).append(")");
-  if (!suggestion.empty()) text.append(" ").append(suggestion);
+  std::string text = tamed(problem);
+  if (!why.empty()) text.append(" (").append(tamed(why)).append(")");
+  if (!suggestion.empty()) text.append(" ").append(tamed(suggestion));
   return text;
 }
 
@@ -34,6 +36,25 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 Error::Error(ErrorKind kind, std::string_view problem, std::string_view why,
              std::string_view suggestion)
     : Error(kind, join_parts(problem, why, suggestion)) {}
+
+std::string tamed(std::string_view text) {
+  size_t end = text.size();
+  if (end > max_part_bytes) {
+    end = max_part_bytes;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  }
+  std::string out;
+  out.reserve(end);
+  for (size_t i = 0; i < end; ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080..U+009F, in UTF-8 C2 80..9F, are control characters too.
+    const bool two = byte == 0xC2 && i + 1 < end && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    const bool control = byte < 0x20 || byte == 0x7F || two;
+    out.push_back(control ? '?' : text[i]);
+    i += two ? 1 : 0;
+  }
+  return end < text.size() ? out + "..." : out;
+}
 
 int exit_code(ErrorKind kind) noexcept {
   switch (kind) {
@@ -66,7 +87,7 @@ std::string FaultList::text() const {
   std::string text;
   for (const Fault& fault : faults_) {
     if (!text.empty()) text.push_back('\n');
-    text.append(fault.file);
+    text.append(tamed(fault.file));
     if (fault.line > 0) text.append(":").append(std::to_string(fault.line));
     if (fault.line > 0 && fault.column > 0) text.append(":").append(std::to_string(fault.column));
     text.append(": ").append(fault.message);

@@ -23,7 +23,8 @@ enum class ErrorKind {
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
-  // Joins the three parts as `problem (why) suggestion`; empty parts are left out.
+  // Joins the three parts as `problem (why) suggestion`, each of them tamed; empty parts are left
+  // out.
   Error(ErrorKind kind, std::string_view problem, std::string_view why,
         std::string_view suggestion = {});
   ErrorKind kind() const noexcept { return kind_; }
@@ -60,6 +61,11 @@ class FaultList {
  private:
   std::vector<Fault> faults_;
 };
+
+// What comes from outside, fit for a message: control characters (a terminal would obey them)
+// become
+// '?', and a long text ends in "...".
+std::string tamed(std::string_view text);
 
 // The word of `known` nearest to `word` by edit distance, or empty where none is near (distance >
 // 1/3 of the longer word). For "did you mean".

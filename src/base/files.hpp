@@ -13,6 +13,31 @@
 
 namespace qsweep {
 
+// A regular file, open for reading; symbolic links are followed. A pipe or a device in its place is
+// refused at once instead of waiting for its writer. Throws Error{io}.
+class RegularFile {
+ public:
+  explicit RegularFile(const std::filesystem::path& file);
+  ~RegularFile();
+  RegularFile(const RegularFile&) = delete;
+  RegularFile& operator=(const RegularFile&) = delete;
+  uint64_t size() const noexcept { return size_; }  // when it was opened
+  int descriptor() const noexcept { return descriptor_; }
+  const std::filesystem::path& path() const noexcept { return path_; }
+  size_t read(std::span<char> out);  // as much as there is; 0 at the end
+  // Of a descriptor that was opened elsewhere, -1 with its errno included; it is closed here.
+  RegularFile(const std::filesystem::path& file, int descriptor);
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+// Whether the name stands for anything. A name that cannot be looked at (no permission, a circle of
+// links) throws Error{io}: taken for a missing file, it would silently change what is read.
+bool file_exists(const std::filesystem::path& file);
+
 // Throws Error{io} if unreadable, Error{invalid_input} if larger than max_bytes.
 std::string read_file(const std::filesystem::path& file, uint64_t max_bytes);
 // The same, or nothing where there is no such file: one open and one stat, for folders of many
@@ -39,7 +64,9 @@ void create_folders(const std::filesystem::path& folder);
 // Suffix of every temporary name, so that leftovers of a dead process are recognised.
 inline constexpr std::string_view temporary_suffix = ".qsweep-tmp";
 
-// A file mapped read-only for as long as the object lives.
+// A file mapped read-only for as long as the object lives. If it is shortened meanwhile, the bytes
+// that are gone cannot be read any more and the process gets SIGBUS; `mapped_file_at` tells whose
+// they were.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& file);
@@ -54,6 +81,13 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };
+
+// Path of the mapped file that holds the address, or nullptr. For handlers of signals: it locks and
+// allocates nothing.
+const char* mapped_file_at(const void* address) noexcept;
+
+// `problem (why)` of what std::filesystem throws where no code was asked for.
+std::string file_error_text(const std::filesystem::filesystem_error& error);
 
 // Where a relative path written in `file` is looked for: the folder of `file`, its parents up to
 // three, then the current folder.

@@ -3,10 +3,10 @@
 #include <openssl/evp.h>
 
 #include <array>
-#include <fstream>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 
 namespace qsweep {
 
@@ -59,15 +59,10 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
 }
 
 std::string sha256_file(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorKind::io, "cannot read " + file.string(), "needed for its checksum");
+  RegularFile in(file);
   Sha256 hash;
   std::vector<char> block(1 << 20);
-  while (in) {
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    hash.update(std::string_view(block.data(), static_cast<size_t>(in.gcount())));
-  }
-  if (in.bad()) throw Error(ErrorKind::io, "cannot read " + file.string(), "read error");
+  while (const size_t size = in.read(block)) hash.update(std::string_view(block.data(), size));
   return hash.hex();
 }
 

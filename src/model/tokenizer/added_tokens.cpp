@@ -2,14 +2,11 @@
 
 #include <algorithm>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/utf8.hpp"
 
 namespace qsweep::model::tok {
 namespace {
-
-// Bounds a search to this many steps per byte of text; published tokens stay below about 100.
-constexpr size_t max_added_token_bytes = 4096;
-constexpr size_t max_added_bytes = 16 << 20;  // all contents together: bounds the tries
 
 size_t code_point_before(std::string_view text, size_t at) {
   do {
@@ -59,17 +56,13 @@ class SpaceRun {
 AddedToken parse_token(const Place& place, const Normalizer& normalizer) {
   AddedToken token;
   token.id = static_cast<int32_t>(place.at("id").integer(0, max_token_id));
-  token.content = place.at("content").string();
+  token.content = bounded_text(place.at("content"), max_token_bytes);
   token.single_word = place.at("single_word").boolean();
   token.lstrip = place.at("lstrip").boolean();
   token.rstrip = place.at("rstrip").boolean();
   token.normalized = place.at("normalized").boolean();
   token.special = place.at("special").boolean();
   if (token.content.empty()) place.fail("empty content", "such a token would stand everywhere");
-  if (token.content.size() > max_added_token_bytes) {
-    place.fail("content too long", std::to_string(token.content.size()) + " bytes, at most " +
-                                       std::to_string(max_added_token_bytes));
-  }
   token.pattern = token.normalized ? normalize(normalizer, token.content) : token.content;
   return token;
 }

@@ -2,15 +2,16 @@
 // "b"] pairs or (older files) "a b" lines, best first.
 #include <nlohmann/json.hpp>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/bpe.hpp"
 #include "model/tokenizer/utf8.hpp"
 
 namespace qsweep::model::tok {
 namespace {
 
-std::string string_or_empty(const Place& place, std::string_view key) {
+std::string affix_or_empty(const Place& place, std::string_view key) {
   const auto member = place.find(key);
-  return member ? member->string() : std::string();
+  return member ? bounded_text(*member, max_inserted_bytes) : std::string();
 }
 
 bool boolean_or_false(const Place& place, std::string_view key) {
@@ -23,6 +24,10 @@ void parse_vocabulary(const Place& place, Vocabulary& vocabulary) {
   for (const auto& [token, value] : place.value().items()) {
     const Place entry(value, place.path() + "['" + printable(token) + "']");
     const auto id = static_cast<int32_t>(entry.integer(0, max_token_id));
+    if (token.size() > max_token_bytes) {
+      entry.fail("token too long", std::to_string(token.size()) + " bytes, at most " +
+                                       std::to_string(max_token_bytes));
+    }
     if (const auto conflict = vocabulary.add(token, id))
       entry.fail(*conflict, "ids must be unique");
   }
@@ -43,8 +48,8 @@ Bpe Bpe::parse(const Place& model) {
     }
   }
   Bpe bpe;
-  bpe.continuing_prefix_ = string_or_empty(model, "continuing_subword_prefix");
-  bpe.end_suffix_ = string_or_empty(model, "end_of_word_suffix");
+  bpe.continuing_prefix_ = affix_or_empty(model, "continuing_subword_prefix");
+  bpe.end_suffix_ = affix_or_empty(model, "end_of_word_suffix");
   bpe.fuse_unknown_ = boolean_or_false(model, "fuse_unk");
   bpe.byte_fallback_ = boolean_or_false(model, "byte_fallback");
   bpe.ignore_merges_ = boolean_or_false(model, "ignore_merges");

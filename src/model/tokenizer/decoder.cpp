@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/byte_level.hpp"
 #include "model/tokenizer/pre_tokenizer.hpp"
 #include "model/tokenizer/utf8.hpp"
@@ -75,7 +76,8 @@ constexpr std::array<std::pair<std::string_view, MapTokens>, 3> token_maps{
     {{"ByteLevel", join_byte_level}, {"ByteFallback", join_byte_tokens}, {"Fuse", fuse}}};
 
 Strings apply(const ReplaceInTokens& step, Strings tokens) {
-  for (std::string& token : tokens) token = replace_all(step.pattern, token, step.content);
+  for (std::string& token : tokens)
+    token = replace_all(step.pattern, token, step.content, grown_limit(token.size()));
   return tokens;
 }
 
@@ -94,8 +96,8 @@ Strings apply(const StripTokens& step, Strings tokens) {
 
 Strings apply(const MetaspaceDecode& step, Strings tokens) {
   for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] =
-        replace_all(Literal{step.replacement}, tokens[i], i == 0 && step.drop_first ? "" : " ");
+    tokens[i] = replace_all(Literal{step.replacement}, tokens[i],
+                            i == 0 && step.drop_first ? "" : " ", grown_limit(tokens[i].size()));
   }
   return tokens;
 }
@@ -106,6 +108,7 @@ Strings apply(MapTokens step, Strings tokens) {
 
 void parse_into(const Place& place, std::vector<DecoderStep>& steps) {
   const std::string& type = place.at("type").string();
+  check_steps(place, steps.size());
   for (const auto& [name, map] : token_maps) {
     if (type == name) {
       steps.emplace_back(map);
@@ -116,8 +119,8 @@ void parse_into(const Place& place, std::vector<DecoderStep>& steps) {
     const Place list = place.at("decoders");
     for (size_t i = 0; i < list.size(); ++i) parse_into(list.at(i), steps);
   } else if (type == "Replace") {
-    steps.emplace_back(
-        ReplaceInTokens{parse_pattern(place.at("pattern")), place.at("content").string()});
+    steps.emplace_back(ReplaceInTokens{parse_pattern(place.at("pattern")),
+                                       bounded_text(place.at("content"), max_inserted_bytes)});
   } else if (type == "Strip") {
     constexpr int64_t max = std::numeric_limits<int32_t>::max();
     place.at("content").character();
@@ -135,6 +138,12 @@ void parse_into(const Place& place, std::vector<DecoderStep>& steps) {
 
 }  // namespace
 
+uint64_t total_bytes(const Strings& tokens) {
+  uint64_t bytes = 0;
+  for (const std::string& token : tokens) bytes += token.size();
+  return bytes;
+}
+
 Decoder parse_decoder(const Place& place) {
   Decoder decoder;
   if (place.is_null()) return decoder;
@@ -144,8 +153,10 @@ Decoder parse_decoder(const Place& place) {
 }
 
 std::string decode(const Decoder& decoder, Strings tokens) {
+  const uint64_t limit = grown_limit(total_bytes(tokens));
   for (const DecoderStep& step : decoder.steps) {
     tokens = std::visit([&](const auto& s) { return apply(s, std::move(tokens)); }, step);
+    check_growth(total_bytes(tokens), limit);
   }
   std::string text;
   for (size_t i = 0; i < tokens.size(); ++i) {

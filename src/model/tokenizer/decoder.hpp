@@ -33,6 +33,7 @@ struct Decoder {
   std::vector<DecoderStep> steps;
 };
 
+uint64_t total_bytes(const Strings& tokens);
 Decoder parse_decoder(const Place& place);
 std::string decode(const Decoder& decoder, Strings tokens);
 

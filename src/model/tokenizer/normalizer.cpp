@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/byte_level.hpp"
 #include "model/tokenizer/unicode_form.hpp"
 #include "model/tokenizer/utf8.hpp"
@@ -46,15 +47,15 @@ constexpr std::array<std::pair<std::string_view, Rewrite>, 7> rewrites{
      {"StripAccents", strip_accents},
      {"ByteLevel", to_byte_level}}};
 
-std::string apply(const PrependText& step, std::string text) {
+std::string apply(const PrependText& step, std::string text, uint64_t) {
   return text.empty() ? text : step.text + text;
 }
 
-std::string apply(const ReplaceText& step, std::string text) {
-  return replace_all(step.pattern, text, step.content);
+std::string apply(const ReplaceText& step, std::string text, uint64_t limit) {
+  return replace_all(step.pattern, text, step.content, limit);
 }
 
-std::string apply(const StripSpace& step, std::string text) {
+std::string apply(const StripSpace& step, std::string text, uint64_t) {
   size_t begin = 0;
   while (step.left && begin < text.size() && is_whitespace(decode_at(text, begin).value)) {
     begin += decode_at(text, begin).bytes;
@@ -68,12 +69,13 @@ std::string apply(const StripSpace& step, std::string text) {
   return text.substr(begin, end - begin);
 }
 
-std::string apply(Rewrite step, std::string text) {
+std::string apply(Rewrite step, std::string text, uint64_t) {
   return step(std::move(text));
 }
 
 void parse_into(const Place& place, Normalizer& steps) {
   const std::string& type = place.at("type").string();
+  check_steps(place, steps.size());
   for (const auto& [name, rewrite] : rewrites) {
     if (type == name) {
       steps.emplace_back(rewrite);
@@ -84,10 +86,10 @@ void parse_into(const Place& place, Normalizer& steps) {
     const Place list = place.at("normalizers");
     for (size_t i = 0; i < list.size(); ++i) parse_into(list.at(i), steps);
   } else if (type == "Prepend") {
-    steps.emplace_back(PrependText{place.at("prepend").string()});
+    steps.emplace_back(PrependText{bounded_text(place.at("prepend"), max_inserted_bytes)});
   } else if (type == "Replace") {
-    steps.emplace_back(
-        ReplaceText{parse_pattern(place.at("pattern")), place.at("content").string()});
+    steps.emplace_back(ReplaceText{parse_pattern(place.at("pattern")),
+                                   bounded_text(place.at("content"), max_inserted_bytes)});
   } else if (type == "Strip") {
     steps.emplace_back(
         StripSpace{place.at("strip_left").boolean(), place.at("strip_right").boolean()});
@@ -107,8 +109,10 @@ Normalizer parse_normalizer(const Place& place) {
 }
 
 std::string normalize(const Normalizer& normalizer, std::string text) {
+  const uint64_t limit = grown_limit(text.size());
   for (const NormalizerStep& step : normalizer) {
-    text = std::visit([&](const auto& s) { return apply(s, std::move(text)); }, step);
+    text = std::visit([&](const auto& s) { return apply(s, std::move(text), limit); }, step);
+    check_growth(text.size(), limit);
   }
   return text;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/utf8.hpp"
 
 namespace qsweep::model::tok {
@@ -67,7 +68,8 @@ std::vector<Match> join_runs(const std::vector<Segment>& segments) {
 
 Pattern parse_pattern(const Place& place) {
   if (const auto text = place.find("String")) {
-    if (text->string().empty()) text->fail("empty pattern", "it would match everywhere");
+    if (bounded_text(*text, max_token_bytes).empty())
+      text->fail("empty pattern", "it would match everywhere");
     return Literal{text->string()};
   }
   if (const auto regex = place.find("Regex")) return Regex(regex->string(), regex->path());
@@ -89,11 +91,13 @@ std::vector<Segment> segments(const Pattern& pattern, std::string_view text) {
   return result;
 }
 
-std::string replace_all(const Pattern& pattern, std::string_view text, std::string_view with) {
+std::string replace_all(const Pattern& pattern, std::string_view text, std::string_view with,
+                        uint64_t limit) {
   std::string out;
   out.reserve(text.size());
   for (const Segment& s : segments(pattern, text)) {
     out.append(s.is_match ? with : text.substr(s.begin, s.end - s.begin));
+    check_growth(out.size(), limit);
   }
   return out;
 }

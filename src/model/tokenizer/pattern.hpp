@@ -28,7 +28,9 @@ using Pattern = std::variant<Literal, Regex, CharacterClass>;
 Pattern parse_pattern(const Place& place);
 
 std::vector<Segment> segments(const Pattern& pattern, std::string_view valid_utf8);
-std::string replace_all(const Pattern& pattern, std::string_view valid_utf8, std::string_view with);
+// Throws Error{invalid_input} where the result passes `limit` bytes.
+std::string replace_all(const Pattern& pattern, std::string_view valid_utf8, std::string_view with,
+                        uint64_t limit);
 
 // What becomes of the matches when a text is cut at them.
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };

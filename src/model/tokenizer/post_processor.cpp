@@ -1,5 +1,6 @@
 #include "model/tokenizer/post_processor.hpp"
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/utf8.hpp"
 #include "model/tokenizer/vocabulary.hpp"
 
@@ -7,9 +8,6 @@ namespace qsweep::model::tok {
 namespace {
 
 using IsToken = std::function<bool(int64_t)>;
-
-constexpr size_t max_template_steps = 16;
-constexpr size_t max_template_ids = 1024;
 
 std::vector<int32_t> parse_special(const Place& place, const IsToken& is_token) {
   std::vector<int32_t> ids;
@@ -27,7 +25,7 @@ std::vector<int32_t> parse_special(const Place& place, const IsToken& is_token) 
 // Only `single` is read: the project never encodes pairs.
 Template parse_template(const Place& place, const IsToken& is_token) {
   Template parts;
-  size_t texts = 0;
+  size_t texts = 0, ids = 0;
   const Place single = place.at("single");
   for (size_t i = 0; i < single.size(); ++i) {
     const Place part = single.at(i);
@@ -40,6 +38,8 @@ Template parse_template(const Place& place, const IsToken& is_token) {
     } else if (const auto special = part.find("SpecialToken")) {
       const std::string& name = special->at("id").string();
       parts.push_back({false, parse_special(place.at("special_tokens").at(name), is_token)});
+      ids += parts.back().ids.size();
+      if (ids > max_template_ids) part.fail("too many ids in the template", "at most 1024");
     } else {
       part.fail("unknown part of a template", "expected Sequence or SpecialToken");
     }
@@ -57,7 +57,7 @@ void parse_into(const Place& place, const IsToken& is_token, PostProcessor& step
     const Place list = place.at("processors");
     for (size_t i = 0; i < list.size(); ++i) parse_into(list.at(i), is_token, steps);
   } else if (type == "TemplateProcessing") {
-    if (steps.size() == max_template_steps) place.fail("too many templates", "at most 16");
+    check_steps(place, steps.size());
     steps.push_back(parse_template(place, is_token));
   } else if (type != "ByteLevel") {  // that one trims offsets, which nobody here asks for
     place.fail("unsupported post_processor '" + printable(type) + "'",

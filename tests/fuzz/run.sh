@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Runs the fuzzers of preset `fuzz` from their corpora and prints, for each target, executions and findings.
+#
+#   tests/fuzz/run.sh                          every target for 10 seconds
+#   tests/fuzz/run.sh --executions 1000000     every target that often
+#   tests/fuzz/run.sh --seconds 60 --seed 7 tokenizer study
+#   tests/fuzz/run.sh --grow --executions N    keep in tests/fuzz/corpus the few inputs that cover more
+#
+# A finding ends its target; the input lies in build-fuzz/findings and is told. Exit 1 if there is any.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/checks/sanitized.sh
+source "$here/../checks/sanitized.sh"
+
+build=$root/build-fuzz executions=0 seconds=0 seed=1 grow=no targets=()
+readonly memory_mb=2048     # a reader that takes more for a small file is a finding
+readonly input_seconds=10   # and so is one that thinks longer (sanitized code is slow, machines are shared)
+readonly input_bytes=8192
+
+die() {
+  echo "fuzz: $*" >&2
+  exit 1
+}
+
+parse() {
+  while (($#)); do
+    case $1 in
+      --executions | --seconds | --seed)
+        [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 needs a whole number (found '${2:-}') see the head of this script"
+        printf -v "${1#--}" '%s' "$2"
+        shift
+        ;;
+      --grow) grow=yes ;;
+      -*) die "unknown option '$1' (known: --executions --seconds --seed --grow) see the head of this script" ;;
+      *) targets+=("$1") ;;
+    esac
+    shift
+  done
+  if ((${#targets[@]} == 0)); then
+    local source
+    for source in "$here"/*_fuzz.cpp; do targets+=("$(basename "${source%_fuzz.cpp}")"); done
+  fi
+  ((executions || seconds)) || seconds=10
+}
+
+# The words of the target's language, where it has one.
+dictionary() {
+  local file
+  case $1 in
+    safetensors | config | tokenizer) file=json ;;
+    *) file=$1 ;;
+  esac
+  if [[ -f $here/$file.dict ]]; then echo "-dict=$here/$file.dict"; fi
+}
+
+# fuzz TARGET SCRATCH: prints one line; fails on a finding.
+fuzz() {
+  local target=$1 scratch=$2 status=0 log=$2/$1.log limits=() new=$2/new/$1 start=$SECONDS
+  local program=$build/tests/fuzz/fuzz_$target
+  mkdir -p "$new" "$here/corpus/$target" "$build/findings"
+  ((executions)) && limits+=("-runs=$executions")
+  ((seconds)) && limits+=("-max_total_time=$seconds")
+  # shellcheck disable=SC2046 # no dictionary, no word
+  "$program" "${limits[@]}" -seed="$seed" -max_len=$input_bytes -timeout=$input_seconds -rss_limit_mb=$memory_mb \
+    -artifact_prefix="$build/findings/$target-" -print_final_stats=1 $(dictionary "$target") \
+    "$new" "$here/corpus/$target" "$scratch/seeds/$target" >"$log" 2>&1 || status=$?
+  local count
+  count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  printf '%-12s %10s executions in %5d s, %s\n' "$target" "${count:-?}" $((SECONDS - start)) \
+    "$( ((status)) && echo "A FINDING" || echo "no finding")"
+  if ((status)); then
+    grep -E -A12 'ERROR|broken promise|Test unit written' "$log" | head -n 60 >&2
+    return 1
+  fi
+  if [[ $grow == yes ]]; then
+    "$program" -merge=1 -max_len=$input_bytes "$here/corpus/$target" "$scratch/seeds/$target" "$new" >>"$log" 2>&1
+  fi
+}
+
+main() {
+  parse "$@"
+  local scratch target failed=0
+  scratch=$(mktemp -d)
+  # shellcheck disable=SC2064 # the folder is known now
+  trap "rm -rf '$scratch'" EXIT
+  python3 "$here/seeds.py" "$scratch/seeds"
+  for target in "${targets[@]}"; do
+    [[ -f $here/${target}_fuzz.cpp ]] || die "no target '$target' (there is no ${target}_fuzz.cpp)"
+    need "$build/tests/fuzz/fuzz_$target"
+    fuzz "$target" "$scratch" || failed=1
+  done
+  return $failed
+}
+
+main "$@"
