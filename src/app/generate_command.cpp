@@ -102,7 +102,7 @@ int generate_command(const Arguments& arguments) {
   const Settings settings = parse(arguments);
   if (settings.help) return 0;
   const auto context = make_context(settings.backend, settings.compute,
-                                    settings.threads > 0 ? settings.threads : threads_of_rank(1));
+                                    settings.threads != 0 ? settings.threads : threads_of_rank(1));
   const auto folder = model::resolve_model(settings.model, std::filesystem::current_path());
   const auto checkpoint = model::Checkpoint::open(folder);
   const quant::QuantConfig config =

@@ -64,22 +64,22 @@ void print_folder(const fs::path& folder) {
   const sweep::PlanManifest plan = sweep::read_plan_manifest(folder / "manifests" / "plan.json");
   const Tally tally = count_runs(folder, plan);
   size_t found = 0;
-  std::cout << "study " << plan.study << ", model " << plan.model << "\n"
+  std::cout << "study " << plan.study << ", model " << tamed(plan.model) << "\n"
             << plan.runs.size() << " runs planned";
   for (const auto& [status, count] : tally.by_status) {
-    std::cout << ", " << count << " " << status;
+    std::cout << ", " << count << " " << tamed(status);
     found += count;
   }
   std::cout << ", " << plan.runs.size() - found << " to come (predicted "
             << human_seconds(tally.cost_all - tally.cost_done) << " of one rank)\n";
   constexpr size_t most = 20;
   for (size_t i = 0; i < std::min(most, tally.problems.size()); ++i)
-    std::cout << "  " << tally.problems[i] << "\n";
+    std::cout << "  " << tamed(tally.problems[i]) << "\n";
   if (tally.problems.size() > most)
     std::cout << "  ... " << tally.problems.size() - most << " more\n";
   for (const auto& refusal : plan.refusals) {
     std::cout << "  refused: " << refusal.config << " x " << refusal.workload << ": "
-              << refusal.reason << "\n";
+              << tamed(refusal.reason) << "\n";
   }
 }
 

@@ -9,13 +9,20 @@
 #include "base/error.hpp"
 
 namespace qsweep::app {
+namespace {
+
+constexpr int max_threads = 1024;
+
+}  // namespace
 
 int threads_of_rank(int local_ranks) {
   const char* wanted = std::getenv("OMP_NUM_THREADS");
-  if (wanted != nullptr) {
-    const long value = std::strtol(wanted, nullptr, 10);
-    if (value >= 1 && value <= 1024) return static_cast<int>(value);
-  }
+  // OpenMP lets a list stand there, one number for each level of nesting; the first one counts
+  // here.
+  if (wanted != nullptr && *wanted != '\0')
+    return static_cast<int>(
+        whole_number(std::string_view(wanted).substr(0, std::string_view(wanted).find(',')),
+                     "OMP_NUM_THREADS", 1, max_threads));
   cpu_set_t set;
   CPU_ZERO(&set);
   const long online = std::max(1L, sysconf(_SC_NPROCESSORS_ONLN));
@@ -40,6 +47,10 @@ device::Context make_context(const std::string& backend, const std::string& comp
   }
   if (backend != "auto" && backend != "cpu") {
     throw_invalid("unknown backend '" + backend + "'", "known are auto, cpu, cuda");
+  }
+  if (threads < 1 || threads > max_threads) {
+    throw_invalid("cannot use " + std::to_string(threads) + " threads",
+                  "1 to " + std::to_string(max_threads), "choose another --threads");
   }
   const auto type = parse_name<device::Compute>(compute);
   if (!type) throw_invalid("unknown compute type '" + compute + "'", "known are fp32, bf16");

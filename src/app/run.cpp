@@ -1,6 +1,10 @@
+#include <unistd.h>
+
 #include <boost/program_options/errors.hpp>
-#include <cstdio>
+#include <csignal>
+#include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <new>
@@ -8,6 +12,7 @@
 #include "app/commands.hpp"
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
+#include "base/files.hpp"
 #include "record/build_info.hpp"
 
 namespace qsweep::app {
@@ -45,6 +50,27 @@ int report(const std::string& message, int code) {
   return code;
 }
 
+// A file that is shortened while it is mapped ends the process wherever its bytes are read next.
+// There is no going on, but the file can be named. Only what POSIX allows in a handler is called.
+extern "C" void on_bus_error(int, siginfo_t* info, void*) {
+  const auto say = [](const char* text) {
+    const ssize_t ignored = ::write(STDERR_FILENO, text, std::strlen(text));
+    static_cast<void>(ignored);
+  };
+  const char* file = mapped_file_at(info->si_addr);
+  say("qsweep: cannot read ");
+  say(file != nullptr ? file : "memory");
+  say(" (it was shortened while it was in use, or its disk failed) put it back and start again\n");
+  ::_exit(exit_code(ErrorKind::io));
+}
+
+void tell_broken_mappings() {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
+}
+
 }  // namespace
 
 std::string version_text() {
@@ -54,6 +80,7 @@ std::string version_text() {
 }
 
 int run(int argc, char** argv) {
+  tell_broken_mappings();
   try {
     return dispatch(Arguments(argv + 1, argv + argc));
   } catch (const comm::SharedError& error) {
@@ -62,8 +89,10 @@ int run(int argc, char** argv) {
     return report(error.what(), exit_code(error.kind()));
   } catch (const boost::program_options::error& error) {
     return report(std::string(error.what()) + " (wrong usage) see qsweep --help", 2);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(file_error_text(error), exit_code(ErrorKind::io));
   } catch (const std::bad_alloc&) {
-    return report("out of memory", 1);
+    return report("out of memory (this needs more than the machine gives) try smaller lengths", 1);
   } catch (const std::exception& error) {
     return report(error.what(), 1);
   }

@@ -55,9 +55,10 @@ void check(const Settings& s) {
   if (!is_rate(s.flops_per_s) || !is_rate(s.bytes_per_s)) {
     throw_invalid("an option is out of range", "--flops and --bandwidth 0..1e18");
   }
-  if (s.repeats < 0 || s.repeats > 100000 || !ranks || s.threads < 0 || s.threads > 1024) {
+  if (s.repeats < 0 || s.repeats > 100000 || !ranks || s.threads < 0 || s.threads > 1024 ||
+      s.expect_ranks < 0) {
     throw_invalid("an option is out of range",
-                  "--repeats 0..100000, --ranks 1..1000000, --threads 0..1024");
+                  "--repeats 0..100000, --ranks 1..1000000, --threads 0..1024, --expect-ranks 0..");
   }
 }
 

@@ -17,9 +17,23 @@ using nlohmann::json;
 
 constexpr size_t max_line_bytes = 256u << 20;
 
+// The next line; false at the end. A longer one is refused before it fills the memory.
+bool read_line(std::istream& in, std::string& line, size_t number) {
+  using Traits = std::istream::traits_type;
+  line.clear();
+  for (int c = in.rdbuf()->sbumpc(); c != Traits::eof(); c = in.rdbuf()->sbumpc()) {
+    if (c == '\n') return true;
+    if (line.size() == max_line_bytes) {
+      throw_invalid("stdin:" + std::to_string(number) + ": the line is too long",
+                    "at most " + std::to_string(max_line_bytes) + " bytes");
+    }
+    line.push_back(Traits::to_char_type(c));
+  }
+  return !line.empty();
+}
+
 json parse_line(const std::string& line, size_t number) {
-  const json value = line.size() > max_line_bytes ? json(json::value_t::discarded)
-                                                  : json::parse(line, nullptr, false);
+  const json value = json::parse(line, nullptr, false);
   if (value.is_discarded()) {
     throw_invalid("stdin:" + std::to_string(number) + ": not JSON",
                   "one JSON value a line is read");
@@ -65,7 +79,7 @@ int tokenize_command(const Arguments& arguments) {
   const auto tokenizer =
       model::Tokenizer::load(model::resolve_model(model_name, std::filesystem::current_path()));
   std::string line;
-  for (size_t number = 1; std::getline(std::cin, line); ++number) {
+  for (size_t number = 1; read_line(std::cin, line, number); ++number) {
     if (line.empty()) continue;
     const json value = parse_line(line, number);
     const json result = decode ? decode_line(tokenizer, value, skip, number)

@@ -1,6 +1,7 @@
 #include "base/error.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <numeric>
 
 namespace qsweep {
@@ -15,6 +16,8 @@ std::string join_parts(std::string_view problem, std::string_view why,
   if (!suggestion.empty()) text.append(" ").append(tamed(suggestion));
   return text;
 }
+
+constexpr size_t max_word_bytes = 200, max_words = 1000;  // of suggestions
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -77,6 +80,17 @@ void throw_invalid(std::string_view problem, std::string_view why, std::string_v
   throw Error(ErrorKind::invalid_input, problem, why, suggestion);
 }
 
+int64_t whole_number(std::string_view text, std::string_view what, int64_t low, int64_t high) {
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code == std::errc() && end == text.data() + text.size() && value >= low && value <= high)
+    return value;
+  throw_invalid(
+      std::string(what) + " is '" + std::string(text) + "'",
+      "expected a whole number from " + std::to_string(low) + " to " + std::to_string(high),
+      "correct it or leave it out");
+}
+
 void expect(bool holds, std::string_view promise) {
   if (!holds)
     throw Error(ErrorKind::internal, "broken promise inside qsweep", promise,
@@ -102,10 +116,14 @@ void FaultList::throw_if_any() const {
 std::string nearest_word(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   size_t best_distance = 0;
-  if (word.size() > 200) return best;
-  for (const std::string& candidate : known) {
+  if (word.size() > max_word_bytes) return best;
+  for (size_t i = 0; i < std::min(known.size(), max_words); ++i) {
+    const std::string& candidate = known[i];
+    const size_t shorter = std::min(word.size(), candidate.size());
+    const size_t longer = std::max(word.size(), candidate.size());
+    const size_t allowed = std::max<size_t>(1, longer / 3);
+    if (longer - shorter > allowed || longer > max_word_bytes) continue;
     const size_t distance = edit_distance(word, candidate);
-    const size_t allowed = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
     if (distance <= allowed && (best.empty() || distance < best_distance)) {
       best = candidate;
       best_distance = distance;

@@ -2,6 +2,7 @@
 // once. A message reads `problem (why) suggestion`.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -37,6 +38,9 @@ int exit_code(ErrorKind kind) noexcept;
 
 [[noreturn]] void throw_invalid(std::string_view problem, std::string_view why,
                                 std::string_view suggestion = {});
+// Decimal digits alone, in [low, high]; throws Error{invalid_input} that names `what` otherwise.
+int64_t whole_number(std::string_view text, std::string_view what, int64_t low, int64_t high);
+
 // A promise between two parts of the program; always checked, its cost is nothing beside a matmul.
 void expect(bool holds, std::string_view promise);
 
@@ -68,7 +72,7 @@ class FaultList {
 std::string tamed(std::string_view text);
 
 // The word of `known` nearest to `word` by edit distance, or empty where none is near (distance >
-// 1/3 of the longer word). For "did you mean".
+// 1/3 of the longer word). For "did you mean"; of many words the first 1000 are looked at.
 std::string nearest_word(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace qsweep

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 
 #ifdef QSWEEP_HAVE_MPI
 #include <mpi.h>
@@ -160,6 +161,8 @@ void coordinated(const Communicator& communicator, const std::function<void()>& 
     work();
   } catch (const Error& error) {
     outcome = std::to_string(static_cast<int>(error.kind())) + error.what();
+  } catch (const std::filesystem::filesystem_error& error) {
+    outcome = std::to_string(static_cast<int>(ErrorKind::io)) + file_error_text(error);
   } catch (const std::bad_alloc&) {
     outcome = std::to_string(static_cast<int>(ErrorKind::resource)) + "out of memory";
   } catch (const std::exception& error) {
@@ -189,12 +192,17 @@ void coordinated(const Communicator& communicator, const std::function<void()>& 
                     communicator.rank() == 0);
 }
 
+namespace {
+constexpr int64_t max_ranks = 10'000'000;
+}
+
 void check_rank_count(const Communicator& communicator, int expected) {
   const char* source = "--expect-ranks";
   for (const char* name : {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) {
     if (expected > 0) break;
     const char* value = std::getenv(name);
-    if (value != nullptr) expected = static_cast<int>(std::strtol(value, nullptr, 10));
+    if (value == nullptr || *value == '\0') continue;
+    expected = static_cast<int>(whole_number(value, name, 1, max_ranks));
     source = name;
   }
   if (expected <= 0 || expected == communicator.size()) return;

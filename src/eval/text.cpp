@@ -61,6 +61,11 @@ TokenizedText tokenize_text(const fs::path& file, const model::Tokenizer& tokeni
   result.sha256 = sha256_hex(std::string_view(text));
   result.tokens = tokenizer.encode(text, true);
   const auto all = static_cast<int64_t>(result.tokens.size());
+  if (all < 2) {
+    throw_invalid(file.string() + ": too short a text",
+                  std::to_string(all) + " tokens, and the first one is not scored",
+                  "name a longer text");
+  }
   if (max_tokens > 0 && max_tokens < all) {
     result.tokens.resize(static_cast<size_t>(max_tokens));
     const std::string covered = tokenizer.decode(result.tokens, true);

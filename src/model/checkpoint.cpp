@@ -51,12 +51,14 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->folder_ = folder;
   checkpoint->config_ = parse_config(folder / "config.json");
-  if (fs::exists(folder / index_file)) {
+  if (file_exists(folder / index_file)) {
     const auto index = read_index(folder / index_file);
     std::map<std::string, const SafetensorsFile*> opened;
     for (const auto& [tensor, shard] : index) {
       if (!opened.contains(shard)) {
-        if (opened.size() >= max_shards) throw_invalid(index_file, "more than 10000 shards");
+        if (opened.size() >= max_shards)
+          throw_invalid((folder / index_file).string() + ": too many shards",
+                        "more than " + std::to_string(max_shards));
         checkpoint->shards_.push_back(std::make_unique<SafetensorsFile>(folder / shard));
         opened[shard] = checkpoint->shards_.back().get();
       }
@@ -69,7 +71,7 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
       checkpoint->tensors_[tensor] = found->second;
     }
   } else {
-    if (!fs::exists(folder / single_file)) {
+    if (!file_exists(folder / single_file)) {
       throw_invalid(folder.string() + " has no weights",
                     std::string("neither ") + single_file + " nor " + index_file,
                     "only safetensors are read");
@@ -105,11 +107,11 @@ std::vector<Checkpoint::FileEntry> Checkpoint::files() const {
     std::set<fs::path> paths;
     for (const char* name : {"config.json", "generation_config.json", index_file, "tokenizer.json",
                              "tokenizer_config.json", "quantization.json"}) {
-      if (fs::exists(folder_ / name)) paths.insert(folder_ / name);
+      if (file_exists(folder_ / name)) paths.insert(folder_ / name);
     }
     for (const auto& shard : shards_) paths.insert(shard->path());
     for (const fs::path& path : paths) {
-      files_.push_back({path.filename().string(), fs::file_size(path), sha256_file(path)});
+      files_.push_back({path.filename().string(), RegularFile(path).size(), sha256_file(path)});
     }
   });
   return files_;

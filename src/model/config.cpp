@@ -177,7 +177,7 @@ ModelConfig parse_config(const std::filesystem::path& config_json) {
       parse_config_text(read_file(config_json, max_config_bytes), config_json.string());
   // generate() of transformers takes its stop ids from here where the file exists.
   const auto generation = config_json.parent_path() / "generation_config.json";
-  if (std::filesystem::exists(generation)) {
+  if (file_exists(generation)) {
     const nlohmann::json json = tok::parse_strict_json(
         python_json(read_file(generation, max_config_bytes)), generation.string());
     parse_tokens(Place(json, generation.string() + ": "), result);

@@ -23,12 +23,22 @@ std::string hex_digest(const Place& place) {
   return text;
 }
 
+// The config's own reader knows the keys below it, the place knows the file.
+template <class Read>
+auto at_place(const Place& place, Read read) {
+  try {
+    return read(place.value());
+  } catch (const Error& error) {
+    throw Error(error.kind(), place.path() + ": " + error.what());
+  }
+}
+
 QuantizationFile::Tensor read_tensor(const std::string& name, const Place& place) {
   QuantizationFile::Tensor tensor;
   quant::TensorError& error = tensor.error;
   error.tensor = name;
   error.layer = place.at("layer").integer(-1, 1 << 20);
-  error.spec = quant::format_from_json(place.at("format").value());
+  error.spec = at_place(place.at("format"), quant::format_from_json);
   error.rows = place.at("rows").integer(1, max_width);
   error.cols = place.at("cols").integer(1, max_width);
   error.relative_mse = number(place.at("relative_mse"), 0, 1e30);
@@ -58,21 +68,22 @@ std::span<const std::byte> part(const Checkpoint& checkpoint, const std::string&
 
 std::optional<QuantizationFile> read_quantization(const fs::path& folder) {
   const fs::path path = folder / "quantization.json";
-  if (!fs::exists(path)) return std::nullopt;
+  if (!file_exists(path)) return std::nullopt;
   const nlohmann::json json =
       tok::parse_strict_json(read_file(path, max_file_bytes), path.string());
   const Place root(json, path.string() + ": ");
   root.at("qsweep_quantization").integer(1, 1);  // version of this file's layout
   QuantizationFile file;
   file.dequantized = root.at("dequantized").boolean();
-  file.config = quant::config_from_json(root.at("config").value());
+  file.config = at_place(root.at("config"), quant::config_from_json);
   file.quantize_seconds = number(root.at("quantize_seconds"), 0, 1e12);
   file.bytes_before = static_cast<uint64_t>(root.at("bytes_before").integer(0, max_bytes));
   file.bytes_after = static_cast<uint64_t>(root.at("bytes_after").integer(0, max_bytes));
   const Place tensors = root.at("tensors");
   if (!tensors.is_object()) tensors.fail("wrong type", "expected an object by linear name");
   for (const auto& [name, value] : tensors.value().items()) {
-    file.tensors[name] = read_tensor(name, Place(value, path.string() + ": tensors." + name));
+    file.tensors[name] =
+        read_tensor(name, Place(value, path.string() + ": tensors." + name.substr(0, 200)));
   }
   return file;
 }

@@ -48,6 +48,7 @@ struct Limits {
   uint64_t values = uint64_t{1} << 24;      // values of a dataset
   uint64_t text_bytes = uint64_t{1} << 26;  // bytes of all strings of a dataset or attribute
   uint64_t links = 100'000;                 // links of a group
+  uint64_t texts = uint64_t{1} << 20;       // strings of a dataset
 };
 
 enum class LinkKind { hard, soft, external };

@@ -1,7 +1,6 @@
 // Attributes and datasets, read within bounds from files that may be hostile.
-#include <algorithm>
-#include <cstring>
-#include <numeric>
+#include <memory>
+#include <vector>
 
 #include "record/hdf5_detail.hpp"
 
@@ -88,39 +87,75 @@ void reclaim(hid_t type, hid_t space, void* values) {
 #endif
 }
 
-// For reading `count` texts. Left to itself the library clears a megabyte for every such read, more
-// than all the text of a record; 16 bytes a value are what a length and a place in the file take.
-Handle text_transfer(uint64_t count) {
-  constexpr uint64_t value_bytes = 16, most = uint64_t{1} << 20;
-  Handle list(H5Pcreate(H5P_DATASET_XFER));
-  H5Pset_buffer(list.get(), std::clamp(count * value_bytes, value_bytes, most), nullptr, nullptr);
-  return list;
+[[noreturn]] void too_much_text(const Limits& limits, const std::string& where) {
+  throw_invalid("too much text in " + where,
+                "more than " + std::to_string(limits.text_bytes) + " bytes");
 }
 
-// Reads `count` variable-length strings through `read_into`, which fills an array of char*.
-template <class ReadInto>
-std::vector<std::string> read_texts(hid_t space, uint64_t count, const Limits& limits,
-                                    const std::string& where, ReadInto read_into) {
+// The strings that the library reads, within a bound: a small file may name one long string a
+// million times, and the library would make a copy of each before anybody could count them.
+class TextRoom {
+ public:
+  // For `count` texts. Left to itself the library clears a megabyte for every such read, more than
+  // all the text of a record; 16 bytes a value are what a length and a place in the file take.
+  TextRoom(uint64_t bytes, uint64_t count) : left_(bytes), list_(H5Pcreate(H5P_DATASET_XFER)) {
+    constexpr uint64_t value_bytes = 16, most = uint64_t{1} << 20;
+    H5Pset_buffer(list_.get(), std::clamp(count * value_bytes, value_bytes, most), nullptr, nullptr);
+    H5Pset_vlen_mem_manager(list_.get(), take, this, give_back, nullptr);
+  }
+  TextRoom(const TextRoom&) = delete;
+  TextRoom& operator=(const TextRoom&) = delete;
+  hid_t list() const { return list_.get(); }
+  bool full() const { return full_; }
+
+ private:
+  static void* take(size_t bytes, void* self) {
+    auto& room = *static_cast<TextRoom*>(self);
+    room.full_ = room.full_ || bytes > room.left_;
+    if (room.full_) return nullptr;
+    room.left_ -= bytes;
+    try {
+      return room.texts_.emplace_back(new char[bytes]).get();
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+  static void give_back(void*, void*) {}  // all at once, at the end
+
+  uint64_t left_;
+  bool full_ = false;
+  Handle list_;
+  std::vector<std::unique_ptr<char[]>> texts_;
+};
+
+std::vector<std::string> read_texts(hid_t dataset, uint64_t count, const Limits& limits,
+                                    const std::string& where) {
+  if (count == 0) return {};
+  if (count > limits.texts) {
+    throw_invalid("too many texts in " + where,
+                  std::to_string(count) + ", at most " + std::to_string(limits.texts));
+  }
   const Handle type = text_type();
-  std::vector<char*> raw(count, nullptr);
-  if (read_into(type.get(), raw.data()) < 0) {
-    const std::string reason = last_reason();
-    reclaim(type.get(), space, raw.data());
-    throw_invalid("cannot read " + where, reason);
-  }
+  TextRoom room(limits.text_bytes, count);
+  std::vector<const char*> raw(count, nullptr);
+  const herr_t code = H5Dread(dataset, type.get(), H5S_ALL, H5S_ALL, room.list(), raw.data());
+  if (room.full()) too_much_text(limits, where);
+  check(code, bad, "cannot read", where);
   std::vector<std::string> texts;
-  uint64_t bytes = 0;
-  for (const char* text : raw) {
-    texts.emplace_back(text != nullptr ? text : "");
-    bytes += texts.back().size();
-    if (bytes > limits.text_bytes) break;
-  }
-  reclaim(type.get(), space, raw.data());
-  if (bytes > limits.text_bytes) {
-    throw_invalid("too much text in " + where,
-                  "more than " + std::to_string(limits.text_bytes) + " bytes");
-  }
+  for (const char* text : raw) texts.emplace_back(text != nullptr ? text : "");
   return texts;
+}
+
+// An attribute has no room of its own to give; its one string is at most as long as the file.
+std::string read_text(hid_t attribute, hid_t space, const Limits& limits,
+                      const std::string& where) {
+  const Handle type = text_type();
+  char* raw = nullptr;
+  check(H5Aread(attribute, type.get(), &raw), bad, "cannot read", where);
+  const std::string text = raw != nullptr ? raw : "";
+  reclaim(type.get(), space, &raw);
+  if (text.size() > limits.text_bytes) too_much_text(limits, where);
+  return text;
 }
 
 struct OpenDataset {
@@ -163,10 +198,7 @@ std::optional<Attribute> read_attribute(hid_t object, const std::string& name, c
       return value;
     }
     case 's':
-      return read_texts(
-                 space.get(), 1, limits, place,
-                 [&](hid_t memory, char** out) { return H5Aread(attribute.get(), memory, out); })
-          .front();
+      return read_text(attribute.get(), space.get(), limits, place);
     default:
       throw_invalid("unreadable " + place, "not an integer, float or variable-length string");
   }
@@ -221,12 +253,7 @@ Dataset Group::read(const std::string& path, const Limits& limits) const {
       numbers(double{}, real_type());
       break;
     case 's':
-      data.values =
-          count == 0
-              ? std::vector<std::string>()
-              : read_texts(open.space.get(), count, limits, place, [&](hid_t memory, char** out) {
-                  return H5Dread(id, memory, H5S_ALL, H5S_ALL, text_transfer(count).get(), out);
-                });
+      data.values = read_texts(id, count, limits, place);
       break;
     default:
       throw_invalid("unreadable type of " + place,

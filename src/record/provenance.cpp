@@ -77,7 +77,7 @@ nlohmann::json variables() {
     const std::string_view text(*entry);
     const size_t equals = text.find('=');
     if (equals == std::string_view::npos || !is_recorded_variable(text.substr(0, equals))) continue;
-    found[std::string(text.substr(0, equals))] = clean_text(text.substr(equals + 1));
+    found[clean_text(text.substr(0, equals))] = clean_text(text.substr(equals + 1));
   }
   return found;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.hpp"
 #include "base/names.hpp"
 #include "reduce/reduce.hpp"
 
@@ -155,7 +156,7 @@ std::string list_runs(const ReduceReport& report, const char* title,
   for (const RunRow& run : report.runs) {
     if (std::find(statuses.begin(), statuses.end(), run.status) == statuses.end()) continue;
     if (count++ < listed)
-      text += fmt::format("  {}{}{}\n", run.path, run.error.empty() ? "" : ": ", run.error);
+      text += fmt::format("  {}{}{}\n", run.path, run.error.empty() ? "" : ": ", tamed(run.error));
   }
   if (count == 0) return {};
   if (count > listed) text += fmt::format("  and {} more\n", count - listed);

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "model/tokenizer/strict_json.hpp"
 #include "record/schema.hpp"
 #include "sweep/plan.hpp"
 
@@ -167,13 +168,8 @@ void read_configs(const Fields& root, PlanManifest& manifest) {
 }
 
 json parse_manifest(const std::filesystem::path& file) {
-  const std::string text = read_file(file, max_manifest_bytes);
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    throw_invalid(file.string() + ": not JSON", error.what(),
-                  "plan the study into a new run folder");
-  }
+  return model::tok::parse_strict_json(read_file(file, max_manifest_bytes), file.string(),
+                                       max_manifest_bytes);
 }
 
 }  // namespace

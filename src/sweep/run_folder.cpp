@@ -28,7 +28,7 @@ nlohmann::json model_manifest(const Plan& plan) {
 // holds all of this plan and more (a part was asked for with --only): then it stays whole, or the
 // rest would be forgotten.
 bool keep_registration(const fs::path& plan_file, const Plan& plan, nlohmann::json& json) {
-  if (!fs::exists(plan_file)) return false;
+  if (!file_exists(plan_file)) return false;
   const PlanManifest stored = read_plan_manifest(plan_file);
   std::set<std::string> ids;
   for (const auto& run : stored.runs) ids.insert(run.id);
@@ -79,8 +79,12 @@ void stage(const fs::path& folder, const Plan& plan, const std::string& study_te
   const bool keep_plan = keep_registration(plan_file, plan, plan_json);
   write_file_atomic(folder / "configs" / "study.yaml", study_text);
   write_file_atomic(folder / "configs" / "resolved.yaml", to_yaml(plan.study));
-  write_file_atomic(folder / "manifests" / "env_info.json", environment.dump(2) + "\n");
-  write_file_atomic(folder / "manifests" / "model.json", model_manifest(plan).dump(2) + "\n");
+  // A path need not be UTF-8, JSON must be.
+  const auto text = [](const nlohmann::json& json) {
+    return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  };
+  write_file_atomic(folder / "manifests" / "env_info.json", text(environment));
+  write_file_atomic(folder / "manifests" / "model.json", text(model_manifest(plan)));
   if (!keep_plan) write_file_atomic(plan_file, plan_json.dump(1) + "\n");
   fs::create_directories(folder / "logs");
   fs::create_directories(folder / "results");

@@ -10,6 +10,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/files.hpp"
 #include "sweep/progress_file.hpp"
 #include "sweep/run_folder.hpp"
 #include "sweep/run_lock.hpp"
@@ -35,8 +36,11 @@ void check_stop(const Deadline& deadline) {
 std::shared_ptr<spdlog::logger> rank_log(const std::filesystem::path& folder, int rank) {
   char name[32];
   std::snprintf(name, sizeof name, "rank-%04d.log", rank);
-  auto sink =
-      std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "logs" / name).string());
+  const std::filesystem::path file = folder / "logs" / name;
+  // Opening a pipe for writing would wait for its reader.
+  if (file_exists(file) && !std::filesystem::is_regular_file(file))
+    throw Error(ErrorKind::io, "cannot write " + file.string(), "not a regular file", "remove it");
+  auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
   auto log = std::make_shared<spdlog::logger>("rank", sink);
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   log->flush_on(spdlog::level::info);

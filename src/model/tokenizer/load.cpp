@@ -80,7 +80,7 @@ Tokenizer Tokenizer::load(const fs::path& given) {
     read_pipeline(Place(document, file.string() + ": "), *pipeline);
   }
   const fs::path config_file = file.parent_path() / "tokenizer_config.json";
-  if (fs::exists(config_file, ignored)) {
+  if (file_exists(config_file)) {
     const nlohmann::json config =
         tok::parse_strict_json(read_file(config_file, max_config_bytes), config_file.string());
     const Place root(config, config_file.string() + ": ");

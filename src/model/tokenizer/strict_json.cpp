@@ -90,10 +90,10 @@ class BoundedBuilder {
 
 }  // namespace
 
-json parse_strict_json(std::string_view text, const std::string& name) {
-  if (text.size() > max_json_bytes) {
-    throw_invalid(name + ": too large", std::to_string(text.size()) + " bytes, at most " +
-                                            std::to_string(max_json_bytes));
+json parse_strict_json(std::string_view text, const std::string& name, uint64_t max_bytes) {
+  if (text.size() > max_bytes) {
+    throw_invalid(name + ": too large",
+                  std::to_string(text.size()) + " bytes, at most " + std::to_string(max_bytes));
   }
   BoundedBuilder builder(name);
   json::sax_parse(text.begin(), text.end(), &builder);

@@ -13,14 +13,15 @@
 
 namespace qsweep::model::tok {
 
-inline constexpr uint64_t max_json_bytes = 256ull << 20;
+inline constexpr uint64_t max_json_bytes = 256ull << 20;  // of any JSON file but a plan
 // Published files nest to about 8; 64 keeps every recursion over the tree shallow.
 inline constexpr size_t max_json_depth = 64;
 // A vocabulary of 10^6 with as many merge pairs is 4*10^6 values; one costs 16 bytes or more.
 inline constexpr size_t max_json_values = size_t{1} << 24;
 
 // `name` is the file as faults shall name it.
-nlohmann::json parse_strict_json(std::string_view text, const std::string& name);
+nlohmann::json parse_strict_json(std::string_view text, const std::string& name,
+                                 uint64_t max_bytes = max_json_bytes);
 
 // A value and its place, e.g. `tokenizer.json: model.merges[3]`. The json must outlive it.
 class Place {

@@ -1,6 +1,7 @@
 #include "sweep/grammar/claims.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "eval/workload.hpp"
 #include "record/schema.hpp"
@@ -10,10 +11,18 @@ namespace qsweep::sweep::grammar {
 namespace {
 
 constexpr double max_margin = 1e12;
+constexpr size_t max_compared = 100;  // configs of one claim
 
-std::vector<std::string> config_names(const Study& study) {
-  std::vector<std::string> names;
-  for (const quant::QuantConfig& config : study.configs) names.push_back(config.name);
+// In file order for suggestions, and as a set to be looked up.
+struct ConfigNames {
+  std::vector<std::string> list;
+  std::set<std::string> set;
+};
+
+ConfigNames config_names(const Study& study) {
+  ConfigNames names;
+  for (const quant::QuantConfig& config : study.configs) names.list.push_back(config.name);
+  names.set.insert(names.list.begin(), names.list.end());
   return names;
 }
 
@@ -38,16 +47,21 @@ std::optional<std::pair<ClaimKind, const Node*>> kind_of(const Node& body, const
   return found;
 }
 
-void read_claim_configs(const Node& node, const std::string& what,
-                        const std::vector<std::string>& known, Claim& claim, Faults& faults) {
+void read_claim_configs(const Node& node, const std::string& what, const ConfigNames& known,
+                        Claim& claim, Faults& faults) {
   const std::string here = what + "." + std::string(name_of(claim.kind));
   const std::vector<const Node*> items = read_list(node, here, faults);
+  if (items.size() > max_compared) {
+    faults.add(node.place, here + " names too many configs",
+               "at most " + std::to_string(max_compared), "make it several claims");
+    return;
+  }
   for (const Node* item : items) {
     const std::string name = read_text(*item, here, faults);
     if (name.empty()) continue;
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
+    if (!known.set.contains(name)) {
       faults.add(item->place, what + " names the unknown config '" + name + "'", "",
-                 suggest_word(name, known));
+                 faults.enough() ? "" : suggest_word(name, known.list));
     } else if (std::find(claim.configs.begin(), claim.configs.end(), name) != claim.configs.end()) {
       faults.add(item->place, what + " names " + name + " twice", "",
                  "compare two different configs");
@@ -119,8 +133,7 @@ void check_sense(const Node& node, const std::string& what, const Claim& claim, 
              "use equivalent or ordered");
 }
 
-Claim read_claim(const Entry& entry, const Study& study, const std::vector<std::string>& known,
-                 Faults& faults) {
+Claim read_claim(const Entry& entry, const Study& study, const ConfigNames& known, Faults& faults) {
   Claim claim;
   claim.name = entry.key;
   const std::string what = "claim " + entry.key;
@@ -196,7 +209,7 @@ std::vector<Claim> read_claims(const Node& node, const Study& study, Faults& fau
                "split the study");
     return claims;
   }
-  const std::vector<std::string> known = config_names(study);
+  const ConfigNames known = config_names(study);
   for (const Entry& entry : node.entries) claims.push_back(read_claim(entry, study, known, faults));
   return claims;
 }

@@ -12,6 +12,7 @@ namespace {
 using quant::QuantConfig;
 
 constexpr int64_t max_layers = 100000;
+constexpr size_t max_transforms = 64;
 
 bool parse_layer(std::string_view text, int64_t& value) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -25,6 +26,7 @@ void read_scope(const Node& node, const std::string& what, QuantConfig& config, 
     if (!scope) continue;
     if (std::find(config.scope.begin(), config.scope.end(), *scope) != config.scope.end()) {
       faults.add(item->place, what + " names " + item->text + " twice", "", "remove one");
+      continue;
     }
     config.scope.push_back(*scope);
   }
@@ -37,7 +39,13 @@ void read_transforms(const Node& node, const std::string& what, QuantConfig& con
     config.transforms.push_back(read_transform(node, what, faults));
     return;
   }
-  for (const Node* item : read_list(node, what, faults)) {
+  const std::vector<const Node*> items = read_list(node, what, faults);
+  if (items.size() > max_transforms) {
+    faults.add(node.place, what + " has too many transforms",
+               "at most " + std::to_string(max_transforms), "remove some");
+    return;
+  }
+  for (const Node* item : items) {
     config.transforms.push_back(read_transform(*item, what, faults));
   }
 }
@@ -181,6 +189,7 @@ QuantConfig read_config(const std::string& name, const Node& body, Faults& fault
 std::vector<NamedConfig> read_configs(const Node& node, Faults& faults) {
   std::vector<NamedConfig> configs;
   std::set<std::string> names;
+  Room room;
   if (!node.is_map() || node.entries.empty()) {
     faults.add(node.place, "configs should be a map of names to configs", "found " + describe(node),
                "for example configs: {C0: {}, C3: {scope: mlp, weights: int4/g128}}");
@@ -193,7 +202,8 @@ std::vector<NamedConfig> read_configs(const Node& node, Faults& faults) {
                  "a study holds at most " + std::to_string(max_configs), "split it");
       break;
     }
-    for (Expanded& one : expand_sweep(entry, max_configs - configs.size(), faults)) {
+    room.configs = max_configs - configs.size();
+    for (Expanded& one : expand_sweep(entry, room, faults)) {
       check_safe_name(one.name, entry.place, "config name", faults);
       if (!names.insert(one.name).second) {
         faults.add(entry.place, "two configs are named " + one.name,

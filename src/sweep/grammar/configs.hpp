@@ -25,7 +25,14 @@ struct Expanded {
   std::string name;
   Node body;
 };
-std::vector<Expanded> expand_sweep(const Entry& config, size_t room, Faults& faults);
+// What a study's sweeps may still expand to. Every combination has a copy of the body, so a long
+// body and many combinations multiply.
+struct Room {
+  size_t configs = max_configs;
+  size_t values = 1 << 20;
+  size_t bytes = 1 << 23;
+};
+std::vector<Expanded> expand_sweep(const Entry& config, Room& room, Faults& faults);
 
 // "last 4", "first 2", "0-3", "5".
 std::optional<quant::LayerRange> parse_layers(const std::string& key);

@@ -1,9 +1,12 @@
 // A config's sweep over variables, expanded on the tree so that variables may stand in any value.
 #include "base/files.hpp"
 #include "sweep/grammar/configs.hpp"
+#include "sweep/grammar/read.hpp"
 
 namespace qsweep::sweep::grammar {
 namespace {
+
+constexpr size_t max_variables = 16;  // of one config
 
 struct Variable {
   std::string name;
@@ -17,6 +20,11 @@ std::vector<Variable> read_variables(const Node& sweep, const std::string& what,
   if (!sweep.is_map() || sweep.entries.empty()) {
     faults.add(sweep.place, what + " should be a map of variables to lists",
                "found " + describe(sweep), "for example sweep: {m: [0, 3, 5]}");
+    return variables;
+  }
+  if (sweep.entries.size() > max_variables) {
+    faults.add(sweep.place, what + " has too many variables",
+               "at most " + std::to_string(max_variables), "split the config");
     return variables;
   }
   for (const Entry& entry : sweep.entries) {
@@ -42,6 +50,7 @@ void substitute(Node& node, std::vector<Variable>& variables, const std::vector<
   for (Node& item : node.items) substitute(item, variables, choice, what, faults);
   for (Entry& entry : node.entries) substitute(entry.value, variables, choice, what, faults);
   if (!node.is_scalar() || node.text.find('{') == std::string::npos) return;
+  if (node.text.size() > max_text_bytes) return;  // who reads it will refuse it
   for (size_t v = 0; v < variables.size(); ++v) {
     const std::string mark = "{" + variables[v].name + "}";
     for (size_t at = node.text.find(mark); at != std::string::npos; at = node.text.find(mark, at)) {
@@ -57,6 +66,26 @@ void substitute(Node& node, std::vector<Variable>& variables, const std::vector<
   }
 }
 
+// Values and bytes of text below a node, itself included.
+void measure(const Node& node, size_t& values, size_t& bytes) {
+  ++values;
+  bytes += node.text.size();
+  for (const Node& item : node.items) measure(item, values, bytes);
+  for (const Entry& entry : node.entries) {
+    bytes += entry.key.size();
+    measure(entry.value, values, bytes);
+  }
+}
+
+bool take(Room& room, const Node& body, size_t combinations) {
+  size_t values = 0, bytes = 0;
+  measure(body, values, bytes);
+  if (values > room.values / combinations || bytes > room.bytes / combinations) return false;
+  room.values -= values * combinations;
+  room.bytes -= bytes * combinations;
+  return true;
+}
+
 // Advances the odometer, last variable fastest; false after the last combination.
 bool advance(std::vector<size_t>& choice, const std::vector<Variable>& variables) {
   for (size_t v = variables.size(); v-- > 0;) {
@@ -68,7 +97,7 @@ bool advance(std::vector<size_t>& choice, const std::vector<Variable>& variables
 
 }  // namespace
 
-std::vector<Expanded> expand_sweep(const Entry& config, size_t room, Faults& faults) {
+std::vector<Expanded> expand_sweep(const Entry& config, Room& room, Faults& faults) {
   const std::string what = "config " + config.key;
   const Node* sweep = config.value.find("sweep");
   if (sweep == nullptr) return {{config.key, config.value}};
@@ -76,11 +105,12 @@ std::vector<Expanded> expand_sweep(const Entry& config, size_t room, Faults& fau
   size_t combinations = 1;
   for (const Variable& variable : variables) {
     const size_t count = variable.values.size();
-    combinations = count == 0 || combinations > room / count + 1 ? room + 1 : combinations * count;
+    combinations = count == 0 || combinations > room.configs / count + 1 ? room.configs + 1
+                                                                         : combinations * count;
     if (count == 0) return {};
   }
   if (variables.empty()) return {};
-  if (combinations > room) {
+  if (combinations > room.configs) {
     faults.add(sweep->place, what + ".sweep has too many combinations",
                "a study holds at most " + std::to_string(max_configs) + " configs",
                "shorten its lists");
@@ -88,6 +118,13 @@ std::vector<Expanded> expand_sweep(const Entry& config, size_t room, Faults& fau
   }
   Node body = config.value;
   std::erase_if(body.entries, [](const Entry& entry) { return entry.key == "sweep"; });
+  if (!take(room, body, combinations)) {
+    faults.add(sweep->place, what + ".sweep has too many combinations of a long config",
+               "a study's sweeps expand to at most " + std::to_string(Room().values) +
+                   " values and " + std::to_string(Room().bytes) + " bytes",
+               "shorten its lists, or the config");
+    return {};
+  }
   std::vector<Expanded> expanded;
   std::vector<size_t> choice(variables.size(), 0);
   do {

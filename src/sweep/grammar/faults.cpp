@@ -22,6 +22,10 @@ void Faults::add(const Place& place, std::string_view problem, std::string_view 
   faults_.emplace(place, Error(ErrorKind::invalid_input, problem, why, suggestion).what());
 }
 
+bool Faults::enough() const {
+  return faults_.size() >= max_told;
+}
+
 void Faults::throw_if_any() const {
   FaultList list;
   size_t told = 0;

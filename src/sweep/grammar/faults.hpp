@@ -27,6 +27,8 @@ class Faults {
            std::string_view suggestion = {});
   bool empty() const { return faults_.empty(); }
   size_t count() const { return faults_.size(); }
+  // More would not be told: suggestions for them are time lost.
+  bool enough() const;
   // Throws Error{invalid_input}: one line a fault.
   void throw_if_any() const;
 

@@ -11,8 +11,6 @@
 namespace qsweep::sweep::grammar {
 namespace {
 
-constexpr size_t max_text = 1024;
-
 std::string range_text(const std::string& low, const std::string& high) {
   return "from " + low + " to " + high;
 }
@@ -96,7 +94,7 @@ bool read_flag(const Node& node, const std::string& what, bool fallback, Faults&
 std::string read_text(const Node& node, const std::string& what, Faults& faults) {
   const bool control = std::any_of(node.text.begin(), node.text.end(),
                                    [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-  if (node.is_scalar() && !node.text.empty() && node.text.size() <= max_text && !control)
+  if (node.is_scalar() && !node.text.empty() && node.text.size() <= max_text_bytes && !control)
     return node.text;
   faults.add(node.place, what + " should be a text of 1 to 1024 bytes", "found " + describe(node));
   return {};

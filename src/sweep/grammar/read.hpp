@@ -12,6 +12,8 @@
 
 namespace qsweep::sweep::grammar {
 
+inline constexpr size_t max_text_bytes = 1024;  // of a value
+
 // A map with known keys. Construction tells a node that is no map and every unknown key.
 class MapReader {
  public:

@@ -5,8 +5,10 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <map>
 #include <sstream>
+
+#include "record/text.hpp"
 
 namespace qsweep::sweep::grammar {
 namespace {
@@ -61,6 +63,7 @@ class TreeBuilder : public YAML::EventHandler {
     bool has_key = false;
     std::string key;
     Place key_place;
+    std::map<std::string, int> lines;  // of the keys so far
   };
 
   // An override's text is one line whose columns mean nothing to the reader.
@@ -96,7 +99,7 @@ class TreeBuilder : public YAML::EventHandler {
       faults_.add(place_of(mark), "nested too deeply", "more than 32 levels", "flatten the study");
       throw Abandon{};
     }
-    levels_.push_back({make(kind, mark), false, {}, {}});
+    levels_.push_back({make(kind, mark), false, {}, {}, {}});
   }
   void close() {
     Node node = std::move(levels_.back().node);
@@ -124,10 +127,11 @@ class TreeBuilder : public YAML::EventHandler {
     level.has_key = true;
     level.key = node.text;
     level.key_place = node.place;
-    const Node* first = level.node.find(node.text);
-    if (first != nullptr && node.is_scalar()) {
-      faults_.add(node.place, "'" + node.text + "' stands twice in one map",
-                  first->place.line > 0 ? "first at line " + std::to_string(first->place.line) : "",
+    if (!node.is_scalar()) return;
+    const auto [first, fresh] = level.lines.emplace(node.text, node.place.line);
+    if (!fresh) {
+      faults_.add(node.place, describe(node) + " stands twice in one map",
+                  first->second > 0 ? "first at line " + std::to_string(first->second) : "",
                   "remove or rename one of them");
     }
   }
@@ -139,13 +143,16 @@ class TreeBuilder : public YAML::EventHandler {
   size_t count_ = 0;
 };
 
-bool is_utf8(const std::string& text) {
-  try {
-    (void)nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::type_error&) {
-    return false;
+// Where the text stops being UTF-8 without control characters, or its end.
+size_t end_of_text(const std::string& text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    const size_t length = record::utf8_length(std::string_view(text).substr(at));
+    if (length == 0 || c == 0x7F || (c < 0x20 && c != '\n' && c != '\r' && c != '\t')) break;
+    at += length;
   }
+  return at;
 }
 
 bool acceptable_bytes(const std::string& yaml, int source, Faults& faults) {
@@ -154,14 +161,13 @@ bool acceptable_bytes(const std::string& yaml, int source, Faults& faults) {
                "use a config's sweep, or split it into several studies");
     return false;
   }
-  const auto bad = std::find_if(yaml.begin(), yaml.end(), [](unsigned char c) {
-    return c == 0x7F || (c < 0x20 && c != '\n' && c != '\r' && c != '\t');
-  });
-  if (bad != yaml.end() || !is_utf8(yaml)) {
-    const auto line =
-        bad == yaml.end() ? 0 : static_cast<int>(std::count(yaml.begin(), bad, '\n')) + 1;
+  const size_t end = end_of_text(yaml);
+  if (end < yaml.size()) {
+    const auto bad = yaml.begin() + static_cast<ptrdiff_t>(end);
+    const auto line = static_cast<int>(std::count(yaml.begin(), bad, '\n')) + 1;
+    const bool foreign = static_cast<unsigned char>(*bad) >= 0x80;
     faults.add({source, source == 0 ? line : 0, 0}, "not a text",
-               bad == yaml.end() ? "bytes that are no UTF-8" : "a control character",
+               foreign ? "bytes that are no UTF-8" : "a control character",
                "save the study as UTF-8");
     return false;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "sweep/grammar/claims.hpp"
 #include "sweep/grammar/configs.hpp"
@@ -41,7 +42,13 @@ json read_value(const Field& field, const Node& node, const std::string& what, F
     }
     case FieldType::integers: {
       json values = json::array();
-      for (const Node* item : read_list(node, what, faults)) {
+      const std::vector<const Node*> items = read_list(node, what, faults);
+      if (items.size() > max_cells) {
+        faults.add(node.place, what + " has too many values",
+                   "at most " + std::to_string(max_cells), "shorten the list");
+        return values;
+      }
+      for (const Node* item : items) {
         values.push_back(read_integer(*item, what, low, high, 1, faults));
       }
       return values;
@@ -70,12 +77,18 @@ Node fallback_node(const Field& field, const Place& place) {
 std::vector<json> read_field(const Field& field, const Node& node, const std::string& what,
                              Faults& faults) {
   if (!field.axis) return {read_value(field, node, what, faults)};
+  const std::vector<const Node*> items = read_list(node, what, faults);
+  if (items.size() > max_cells) {
+    faults.add(node.place, what + " has too many values",
+               "a study holds at most " + std::to_string(max_cells) + " cells", "shorten the list");
+    return {};
+  }
   std::vector<json> values;
-  for (const Node* item : read_list(node, what, faults)) {
+  std::set<json> seen;
+  for (const Node* item : items) {
     const size_t before = faults.count();
     json value = read_value(field, *item, what, faults);
-    if (faults.count() == before &&
-        std::find(values.begin(), values.end(), value) != values.end()) {
+    if (faults.count() == before && !seen.insert(value).second) {
       faults.add(item->place, what + " has " + describe(*item) + " twice", "", "remove one");
       continue;
     }

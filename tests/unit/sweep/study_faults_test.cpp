@@ -173,7 +173,7 @@ const FaultCase fault_cases[] = {
     {"not_yaml", 5, "  C1: {scope: mlp", "study.yaml:"},
     {"second_document", 10, "---\nstudy: two", "study.yaml:11:1: a second document"},
     {"control_character", 2, "model: a\x01", "study.yaml:2: not a text (a control character)"},
-    {"no_utf8", 2, "model: a\xff", "study.yaml: not a text (bytes that are no UTF-8)"},
+    {"no_utf8", 2, "model: a\xff", "study.yaml:2: not a text (bytes that are no UTF-8)"},
     {"escaped_control", 2, "model: \"a\\e[31m\"",
      "study.yaml:2:8: model should be a text of 1 to 1024 bytes (found 'a?[31m')"},
 };
