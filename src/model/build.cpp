@@ -90,7 +90,7 @@ class Builder {
   std::shared_ptr<const PackedMatrix> raw(const std::string& tensor, int64_t rows, int64_t cols) {
     const TensorView& view = checkpoint_.tensor(tensor, {rows, cols});
     return std::make_shared<PackedMatrix>(
-        quant::pack_raw(raw_format(view, tensor), view.bytes, rows, cols));
+        quant::pack_raw(raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols));
   }
 
   std::shared_ptr<const PackedMatrix> embedding() {
@@ -100,7 +100,8 @@ class Builder {
 
   Vector vector(const std::string& tensor, int64_t n) {
     const TensorView& view = checkpoint_.tensor(tensor, {n});
-    return std::make_shared<Matrix>(to_fp32(view, tensor, device::MemoryClass::weights));
+    return std::make_shared<Matrix>(
+        to_fp32(view, checkpoint_.place(tensor), device::MemoryClass::weights));
   }
 
   // Shape, role and place of one linear; then its weight by whatever way the config says.
@@ -160,12 +161,12 @@ class Builder {
   void quantize(const FormatSpec& spec, int64_t out, int64_t in, Linear& result) {
     const std::string tensor = tensor_of(result);
     const TensorView& view = checkpoint_.tensor(tensor, {out, in});
-    if (spec.id == raw_format(view, tensor)) return;
+    if (spec.id == raw_format(view, checkpoint_.place(tensor))) return;
     const std::string problem = quant::shape_problem(spec, out, in);
     if (!problem.empty()) {
       throw_invalid("'" + result.name + "' cannot be stored as " + quant::to_string(spec), problem);
     }
-    const Matrix values = to_fp32(view, tensor);
+    const Matrix values = to_fp32(view, checkpoint_.place(tensor));
     const std::span<const float> weights(values.data(), static_cast<size_t>(out * in));
     const Stopwatch watch;
     auto packed = std::make_shared<PackedMatrix>(

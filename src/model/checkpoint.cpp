@@ -82,11 +82,18 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
   return checkpoint;
 }
 
+std::string Checkpoint::place(const std::string& name) const {
+  const auto held = std::find_if(shards_.begin(), shards_.end(), [&](const auto& shard) {
+    return shard->tensors().contains(name);
+  });
+  const fs::path& file = held == shards_.end() ? folder_ : (*held)->path();
+  return file.string() + ": tensor '" + name + "'";
+}
+
 const TensorView& Checkpoint::tensor(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
-    throw_invalid(folder_.string() + ": tensor '" + name + "' is missing",
-                  "config.json's model type needs it");
+    throw_invalid(place(name) + " is missing", "config.json's model type needs it");
   }
   return found->second;
 }
@@ -96,7 +103,7 @@ const TensorView& Checkpoint::tensor(const std::string& name,
   const TensorView& view = tensor(name);
   if (view.shape != shape) {
     throw_invalid(
-        folder_.string() + ": tensor '" + name + "' has the wrong shape",
+        place(name) + " has the wrong shape",
         "expected " + shape_text(shape) + " by config.json, found " + shape_text(view.shape));
   }
   return view;

@@ -78,6 +78,8 @@ class Checkpoint {
   const TensorView& tensor(const std::string& name) const;  // throws Error{invalid_input}
   // The same, with the expected shape checked.
   const TensorView& tensor(const std::string& name, const std::vector<int64_t>& shape) const;
+  // "<file>: tensor '<name>'", for messages.
+  std::string place(const std::string& name) const;
   // Files that make the model (config, weights, index, tokenizer), for manifests; hashes are
   // computed lazily.
   struct FileEntry {

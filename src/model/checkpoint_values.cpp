@@ -20,16 +20,16 @@ void convert(std::span<const std::byte> bytes, float* out, Convert to_float) {
 
 }  // namespace
 
-quant::FormatId raw_format(const TensorView& view, const std::string& name) {
+quant::FormatId raw_format(const TensorView& view, const std::string& place) {
   if (view.dtype == "BF16") return quant::FormatId::bf16;
   if (view.dtype == "F16") return quant::FormatId::fp16;
   if (view.dtype == "F32") return quant::FormatId::fp32;
-  throw_invalid("tensor '" + name + "' has dtype " + view.dtype, "weights are BF16, F16 or F32",
+  throw_invalid(place + " has dtype " + view.dtype, "weights are BF16, F16 or F32",
                 "was the checkpoint quantized by another program?");
 }
 
-Matrix to_fp32(const TensorView& view, const std::string& name, device::MemoryClass memory_class) {
-  const quant::FormatId format = raw_format(view, name);
+Matrix to_fp32(const TensorView& view, const std::string& place, device::MemoryClass memory_class) {
+  const quant::FormatId format = raw_format(view, place);
   int64_t elements = 1;
   for (const int64_t dimension : view.shape) elements *= dimension;
   const int64_t rows = view.shape.size() < 2 ? 1 : view.shape[0];

@@ -29,10 +29,10 @@ TensorSource raw_source(const TensorView& view) {
   return {view.dtype, view.shape, [bytes = view.bytes](const ByteSink& sink) { sink(bytes); }};
 }
 
-TensorSource fp32_source(const TensorView& view, const std::string& name) {
-  raw_format(view, name);  // refuses here what cannot be converted later
-  return {"F32", view.shape, [&view, name](const ByteSink& sink) {
-            const Matrix values = to_fp32(view, name);
+TensorSource fp32_source(const TensorView& view, const std::string& place) {
+  raw_format(view, place);  // refuses here what cannot be converted later
+  return {"F32", view.shape, [&view, place](const ByteSink& sink) {
+            const Matrix values = to_fp32(view, place);
             sink(values.buffer.bytes());
           }};
 }
@@ -63,7 +63,7 @@ void add_packed(const Linear& linear, Sources& sources) {
 Sources collect(const Model& model, const Checkpoint& checkpoint, bool dequantized) {
   Sources sources;
   for (const auto& [name, view] : checkpoint.tensors()) {
-    sources[name] = dequantized ? fp32_source(view, name) : raw_source(view);
+    sources[name] = dequantized ? fp32_source(view, checkpoint.place(name)) : raw_source(view);
   }
   for_each_linear(model, [&](const Linear& linear) {
     if (!linear.quantized) return;

@@ -194,7 +194,7 @@ TEST_F(ShardedTest, RefusesBadIndexes) {
       {R"({"a": 3})", "wrong type"},
       {R"([])", "wrong type"},
       {R"({"b": "model-1.safetensors"})", "tensor 'b' is missing"},
-      {R"({"a": "model-2.safetensors"})", "cannot open"},
+      {R"({"a": "model-2.safetensors"})", "cannot read"},
   };
   for (const auto& [map, message] : cases) {
     index(map);
