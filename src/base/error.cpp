@@ -4,6 +4,8 @@
 #include <charconv>
 #include <numeric>
 
+#include "base/utf8.hpp"
+
 namespace qsweep {
 namespace {
 
@@ -41,22 +43,22 @@ Error::Error(ErrorKind kind, std::string_view problem, std::string_view why,
     : Error(kind, join_parts(problem, why, suggestion)) {}
 
 std::string tamed(std::string_view text) {
-  size_t end = text.size();
-  if (end > max_part_bytes) {
-    end = max_part_bytes;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  }
   std::string out;
-  out.reserve(end);
-  for (size_t i = 0; i < end; ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080..U+009F, in UTF-8 C2 80..9F, are control characters too.
-    const bool two = byte == 0xC2 && i + 1 < end && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    const bool control = byte < 0x20 || byte == 0x7F || two;
-    out.push_back(control ? '?' : text[i]);
-    i += two ? 1 : 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = utf8_length(text.substr(at));
+    if (out.size() + length > max_part_bytes) return out + "...";
+    const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
+    // C2 80 to C2 9F are U+0080 to U+009F, control characters too.
+    const bool control = length == 0 || byte(0) < 0x20 || byte(0) == 0x7F ||
+                         (length == 2 && byte(0) == 0xC2 && byte(1) < 0xA0);
+    if (control) {
+      out.push_back('?');
+    } else {
+      out.append(text.substr(at, length));
+    }
+    at += std::max<size_t>(1, length);
   }
-  return end < text.size() ? out + "..." : out;
+  return out;
 }
 
 int exit_code(ErrorKind kind) noexcept {

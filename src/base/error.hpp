@@ -66,9 +66,8 @@ class FaultList {
   std::vector<Fault> faults_;
 };
 
-// What comes from outside, fit for a message: control characters (a terminal would obey them)
-// become
-// '?', and a long text ends in "...".
+// What comes from outside, fit for a message: control characters (a terminal would obey them) and
+// bytes that are no UTF-8 become '?', and a long text ends in "...".
 std::string tamed(std::string_view text);
 
 // The word of `known` nearest to `word` by edit distance, or empty where none is near (distance >

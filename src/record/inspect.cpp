@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/error.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
 
@@ -13,10 +14,8 @@ namespace {
 constexpr size_t max_line = 160;  // characters of an attribute shown
 
 std::string text_of(const Attribute& value) {
-  std::string text = std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
-  // Terminals obey control characters, and text in a file is anybody's.
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  const std::string text =
+      tamed(std::visit([](const auto& v) { return fmt::format("{}", v); }, value));
   if (text.size() <= max_line) return text;
   size_t end = max_line;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)

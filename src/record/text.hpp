@@ -7,8 +7,6 @@
 
 namespace qsweep::record {
 
-// Bytes of the first character if it is well-formed UTF-8 (RFC 3629), else 0.
-size_t utf8_length(std::string_view text);
 // The text with every byte that is not UTF-8, and every NUL, replaced by U+FFFD: h5py refuses the
 // first and a C string ends at the second.
 std::string clean_text(std::string_view text);

@@ -90,7 +90,7 @@ class Case(harness.Case):
     def accept(self, *arguments, **options):
         code, stdout, stderr = self.start(*arguments, **options)
         self.assertEqual(code, 0, stdout + stderr)
-        return stdout.decode()
+        return stdout.decode(errors="replace")
 
     def refuse(self, *arguments, says, code=2, **options):
         """The program ends with `code`, says where and why in the one form, and changes nothing."""
@@ -98,7 +98,7 @@ class Case(harness.Case):
         got, stdout, stderr = self.start(*arguments, **options)
         message = stderr.decode(errors="strict")
         self.assertEqual(got, code, f"{stdout!r}\n{message}")
-        self.assertRegex(message, r"\Aqsweep: .+\S \(.+\)", "reads: problem (why) suggestion")
+        self.assertRegex(message, r"(?m)^qsweep: .+\S \(.+\)", "reads: problem (why) suggestion")
         self.assertFalse(re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", message), f"control characters in {message!r}")
         for part in [says] if isinstance(says, str) else says:
             self.assertIn(part, message)

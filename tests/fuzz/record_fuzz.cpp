@@ -10,13 +10,13 @@
 //   2     the script's file under its right seal, so that our own reading is reached
 //   3     the same, read by its other readers too
 // Promise: 0 and 1 are refused; what is accepted obeys the schema, in bounds and in UTF-8.
+#include "base/utf8.hpp"
 #include "fuzz/fuzz.hpp"
 #include "fuzz/record_script.hpp"
 #include "record/inspect.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
 #include "record/seal.hpp"
-#include "record/text.hpp"
 
 namespace qsweep::record {
 namespace {

@@ -18,6 +18,7 @@ build=$root/build-fuzz executions=0 seconds=0 seed=1 grow=no targets=()
 readonly memory_mb=2048     # a reader that takes more for a small file is a finding
 readonly input_seconds=10   # and so is one that thinks longer (sanitized code is slow, machines are shared)
 readonly input_bytes=8192
+readonly kept_bytes=1024     # of an input that is kept
 
 die() {
   echo "fuzz: $*" >&2
@@ -63,9 +64,9 @@ fuzz() {
   ((executions)) && limits+=("-runs=$executions")
   ((seconds)) && limits+=("-max_total_time=$seconds")
   # shellcheck disable=SC2046 # no dictionary, no word
-  "$program" "${limits[@]}" -seed="$seed" -max_len=$input_bytes -timeout=$input_seconds -rss_limit_mb=$memory_mb \
+  (cd "$scratch" && "$program" "${limits[@]}" -seed="$seed" -max_len=$input_bytes -timeout=$input_seconds -rss_limit_mb=$memory_mb \
     -artifact_prefix="$build/findings/$target-" -print_final_stats=1 $(dictionary "$target") \
-    "$new" "$here/corpus/$target" "$scratch/seeds/$target" >"$log" 2>&1 || status=$?
+    "$new" "$here/corpus/$target" "$scratch/seeds/$target") >"$log" 2>&1 || status=$?
   local count
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   printf '%-12s %10s executions in %5d s, %s\n' "$target" "${count:-?}" $((SECONDS - start)) \
@@ -74,9 +75,19 @@ fuzz() {
     grep -E -A12 'ERROR|broken promise|Test unit written' "$log" | head -n 60 >&2
     return 1
   fi
-  if [[ $grow == yes ]]; then
-    "$program" -merge=1 -max_len=$input_bytes "$here/corpus/$target" "$scratch/seeds/$target" "$new" >>"$log" 2>&1
-  fi
+  if [[ $grow == yes ]]; then keep_new "$target" "$scratch"; fi
+}
+
+# Keeps of the inputs found the few that reach lines which seeds and corpus do not. How often a line is reached does not
+# count, and the inputs are short: a corpus in git has to stay small.
+keep_new() {
+  local target=$1 seeds=$2/seeds/$1 kept=$2/kept/$1 file
+  mkdir -p "$kept"
+  cp "$seeds"/* "$kept"
+  find "$here/corpus/$target" -type f -exec cp -t "$kept" {} +
+  "$build/tests/fuzz/fuzz_$target" -set_cover_merge=1 -use_counters=0 -max_len=$kept_bytes "$kept" "$2/new/$target" >>"$2/$target.log" 2>&1
+  for file in "$seeds"/*; do rm "$kept/$(basename "$file")"; done
+  find "$kept" -type f -exec cp -t "$here/corpus/$target" {} +
 }
 
 main() {

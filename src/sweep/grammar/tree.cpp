@@ -8,7 +8,7 @@
 #include <map>
 #include <sstream>
 
-#include "record/text.hpp"
+#include "base/utf8.hpp"
 
 namespace qsweep::sweep::grammar {
 namespace {
@@ -148,7 +148,7 @@ size_t end_of_text(const std::string& text) {
   size_t at = 0;
   while (at < text.size()) {
     const auto c = static_cast<unsigned char>(text[at]);
-    const size_t length = record::utf8_length(std::string_view(text).substr(at));
+    const size_t length = utf8_length(std::string_view(text).substr(at));
     if (length == 0 || c == 0x7F || (c < 0x20 && c != '\n' && c != '\r' && c != '\t')) break;
     at += length;
   }
