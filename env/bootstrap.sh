@@ -11,8 +11,8 @@ set -euo pipefail
 
 # mode  need      probe                            package                         what it is for
 # run: every machine; test: machines that run the test suite. optional: the project works without it.
-# Probes: cmd:NAME in PATH; pc:NAME known to pkg-config; hdr:FILE found by the compiler; venv: a Python that can
-# make virtual environments, or one that has the analysis packages already.
+# Probes: cmd:NAME in PATH; pc:NAME known to pkg-config; hdr:FILE found by the compiler; link:NAMES of sanitizers that
+# clang++ can link; venv: a Python that can make virtual environments, or one that has the analysis packages already.
 packages='
 run     required  cmd:g++                          g++                             the C++20 compiler, 12 or newer
 run     required  cmd:cmake                        cmake                           configures the build, 3.25 or newer
@@ -41,6 +41,8 @@ test    required  cmd:h5dump                       hdf5-tools                   
 test    required  cmd:clang-format                 clang-format                    the layout of the sources
 test    required  cmd:clang-tidy                   clang-tidy                      bugs that can be seen without running
 test    required  cmd:shellcheck                   shellcheck                      the same for shell scripts
+test    required  cmd:clang++                      clang                           the compiler of the fuzzers
+test    required  link:fuzzer,address,undefined    libclang-rt-dev                 libFuzzer and the sanitizers of clang
 '
 
 readonly apt_limit_s=900        # one apt-get call, downloads included
@@ -57,6 +59,19 @@ die() {
 # The compiler answers instead of a list of folders, so that CPATH and unusual prefixes count.
 has_header() {
   g++ -fsyntax-only -x c++ - 2>/dev/null <<<"#include <$1>"
+}
+
+# A fuzzer brings its own main.
+links_sanitizers() {
+  local program status=0
+  program=$(mktemp) || return 1
+  clang++ "-fsanitize=$1" -x c++ - -o "$program" >/dev/null 2>&1 <<'CODE' || status=1
+#include <cstddef>
+#include <cstdint>
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t*, size_t) { return 0; }
+CODE
+  rm -f "$program"
+  return "$status"
 }
 
 has_library() {
@@ -77,6 +92,7 @@ has() {
       if command -v pkg-config >/dev/null; then has_library "$what"; else has_package "$2"; fi
       ;;
     hdr) if command -v g++ >/dev/null; then has_header "$what"; else has_package "$2"; fi ;;
+    link) if command -v clang++ >/dev/null; then links_sanitizers "$what"; else has_package "$2"; fi ;;
     venv) "$here/python.sh" --probe >/dev/null 2>&1 ;;
     *) die "unknown probe '$1' (the table at the top of this script)" ;;
   esac

@@ -1,5 +1,5 @@
 # Everything that ctest runs beside the unit tests: source checks, MPI programs, end-to-end scripts, the Python
-# tests, and the unit tests again under sanitizers. Labels: checks, mpi, e2e, python, sanitize.
+# tests, the unit tests again under sanitizers, and fuzzers. Labels: checks, mpi, e2e, python, sanitize, fuzz.
 # One `ctest` in the main build runs all of it; tests/run.sh builds what these need first.
 if(QSWEEP_SANITIZE)
   return()  # a sanitized build only lends its test programs
@@ -106,3 +106,11 @@ target_link_options(tsan_threads PRIVATE -fsanitize=thread)
 target_link_libraries(tsan_threads PRIVATE OpenSSL::Crypto fmt::fmt nlohmann_json::nlohmann_json Threads::Threads
                       GTest::gtest GTest::gtest_main)
 qsweep_script_test(tsan.threads sanitize 300 2 "${checks}/without_aslr.sh" $<TARGET_FILE:tsan_threads>)
+# Every fuzzer for a while from its corpus (preset `fuzz`); tests/fuzz/run.sh runs them for longer.
+set(fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz")
+file(GLOB targets CONFIGURE_DEPENDS "${fuzz}/*_fuzz.cpp")
+foreach(file IN LISTS targets)
+  get_filename_component(name "${file}" NAME_WE)
+  string(REGEX REPLACE "_fuzz$" "" name "${name}")
+  qsweep_script_test(fuzz.${name} fuzz 300 1 "${fuzz}/run.sh" --seconds 10 ${name})
+endforeach()

@@ -7,12 +7,12 @@ import unittest
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "env" / "bootstrap.sh"
-REAL = ["bash", "env", "sed", "sort", "head", "cat", "dirname", "timeout", "touch", "chmod", "rm"]
+REAL = ["bash", "env", "sed", "sort", "head", "cat", "dirname", "timeout", "touch", "chmod", "rm", "mktemp"]
 # Commands that a complete machine has; what each answers.
 COMPLETE = {
     "g++": "echo 12.2.0", "cmake": "echo cmake version 3.25.1", "ninja": "", "pkg-config": "", "git": "",
     "ccache": "", "mpicxx": "", "mpirun": "", "python3": "", "h5dump": "", "clang-format": "",
-    "clang-tidy": "", "shellcheck": "", "dpkg-query": "exit 1", "sleep": "",
+    "clang-tidy": "", "shellcheck": "", "clang++": "", "dpkg-query": "exit 1", "sleep": "",
 }
 
 

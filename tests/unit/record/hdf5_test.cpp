@@ -145,6 +145,9 @@ TEST(Hdf5, ReadsAreBounded) {
   limits.text_bytes = 1000;
   EXPECT_THROW(root.read("t", limits), Error);
   limits = {};
+  limits.texts = 1;
+  EXPECT_THROW(root.read("t", limits), Error);
+  limits = {};
   limits.links = 2;  // x, its scale n, t
   EXPECT_THROW(root.links(limits), Error);
 }
@@ -164,6 +167,38 @@ TEST(Hdf5, DeclaredSizesAreNotBelieved) {
   H5Fclose(file);
   EXPECT_NE(message_of([&] { File::open(name).root().read("x"); }).find("too many values"),
             std::string::npos);
+}
+
+// A string lies in the file once, and each value names it by 16 bytes: 3 MB that say 200 MB. They
+// are refused before the library has made its copies.
+TEST(Hdf5, OneTextNamedManyTimesIsCountedEachTime) {
+  constexpr hsize_t count = 200'000;
+  constexpr size_t reference = 16;  // length, address and index of a string
+  const TemporaryFolder folder;
+  const std::string name = folder / "echo.h5";
+  const hid_t file = H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(1, &count, nullptr);
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, H5T_VARIABLE);
+  const hid_t set = H5Dcreate2(file, "x", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const std::string text(1000, 'a');
+  std::vector<const char*> texts(count, nullptr);
+  texts[0] = text.c_str();
+  ASSERT_GE(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts.data()), 0);
+  const auto begin = static_cast<size_t>(H5Dget_offset(set));
+  H5Dclose(set);
+  H5Tclose(type);
+  H5Sclose(space);
+  H5Fclose(file);
+  std::string bytes = testing::bytes_of(name);
+  const std::string first = bytes.substr(begin, reference);
+  for (size_t i = 1; i < count; ++i) bytes.replace(begin + i * reference, reference, first);
+  const File echo = File::open_image(bytes, "echo.h5");
+  EXPECT_NE(message_of([&] { echo.root().read("x"); }).find("too much text"), std::string::npos);
+  Limits limits;
+  limits.text_bytes = count * (text.size() + 1);
+  const Dataset read = echo.root().read("x", limits);
+  EXPECT_EQ(std::get<Texts>(read.values).back(), text);
 }
 
 TEST(Hdf5, ValuesOutsideTheFileAreRefused) {

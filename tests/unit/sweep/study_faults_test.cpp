@@ -226,6 +226,45 @@ TEST(Study, ConfigsAndCellsAreBounded) {
             std::string::npos);
 }
 
+std::string repeated(const std::string& item, size_t count) {
+  std::string text;
+  for (size_t i = 0; i < count; ++i) text += item;
+  return text;
+}
+
+std::string numbered(const std::string& before, size_t count, const std::string& after) {
+  std::string text;
+  for (size_t i = 1; i <= count; ++i) text += before + std::to_string(i) + after;
+  return text;
+}
+
+// Each multiplies, or would be searched through again and again, if it had no bound of its own.
+TEST(Study, SmallFilesCannotBecomeLargeWork) {
+  const std::string head = "study: s\nmodel: none\n", rest = "workloads: {synthetic: {}}\n";
+  const auto expect = [&](const std::string& yaml, const char* message) {
+    ASSERT_LT(yaml.size(), size_t{1} << 20);
+    EXPECT_NE(faults_of(yaml).find(message), std::string::npos) << faults_of(yaml).substr(0, 500);
+  };
+  expect(head + "configs:\n" + numbered(" k", 60'000, ":\n") + " k1:\n", "stands twice");
+  expect(head + "configs:\n A:\n  sweep: {a: [" + numbered("", 100, ",") + "], b: [" +
+             numbered("", 100, ",") + "]}\n  layers:\n" + numbered("   ", 20'000, ": {kv: int8}\n"),
+         "too many combinations of a long config");
+  expect(head + "configs:\n A: {sweep: {" + numbered("v", 20, ": 1, ") + "}}\n",
+         "too many variables");
+  expect(head + "configs: {A: {scope: mlp, transforms: [" + repeated("awq,", 100'000) + "]}}\n",
+         "too many transforms");
+  expect(head + "configs: {A: {}}\nworkloads: {synthetic: {lengths: [" +
+             numbered("", 100'000, ",") + "]}}\n",
+         "too many values");
+  expect(
+      head + "configs: {A: {}}\nworkloads: {drift: {at: [" + numbered("", 100'000, ",") + "]}}\n",
+      "too many values");
+  expect(head + "configs: {A: {}}\n" + rest + "claims: {c: {metric: synthetic.value, ordered: [" +
+             repeated("B,", 100'000) + "]}}\n",
+         "too many configs");
+  expect(head + "configs: {A: {}}\n" + rest + numbered("bad", 90'000, ":\n"), "more faults");
+}
+
 TEST(Study, EmptyAndForeignTextsAreFaults) {
   EXPECT_NE(faults_of("").find("lacks the key 'study'"), std::string::npos);
   EXPECT_NE(faults_of("[1, 2]").find("should be a map"), std::string::npos);

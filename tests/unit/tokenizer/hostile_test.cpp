@@ -7,6 +7,7 @@ namespace qsweep::model {
 namespace {
 
 using test::added_token;
+using test::Ids;
 using test::json;
 using test::load_error;
 using test::load_text;
@@ -193,6 +194,56 @@ TEST(HostileRegex, EndlessBacktrackingIsCutShort) {
   EXPECT_EQ(tokenizer.encode("aaa", false).size(), 3u);
   // 2^60 ways to cut the run before the pattern gives up.
   EXPECT_THROW(tokenizer.encode(std::string(60, 'a') + "b", false), Error);
+}
+
+// Each start of a match takes some 20,000 steps, well within the bound of one start; the text has
+// 200,000 starts.
+TEST(HostileRegex, ManySlowStartsAreCutShortToo) {
+  json document = small_document();
+  document["pre_tokenizer"] = {{"type", "Split"},
+                               {"pattern", {{"Regex", "a{0,200}a{0,200}[bc]"}}},
+                               {"behavior", "Isolated"},
+                               {"invert", false}};
+  const Tokenizer tokenizer = load_text(document.dump());
+  EXPECT_EQ(tokenizer.encode("aab", false).size(), 2u);
+  EXPECT_THROW(tokenizer.encode(std::string(200'000, 'a'), false), Error);
+}
+
+TEST(HostileGrowth, StepsThatDoubleATextAreCutShort) {
+  json document = small_document();
+  const json doubled = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  const auto encode = [&](size_t steps, size_t length) {
+    document["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array()}};
+    for (size_t i = 0; i < steps; ++i) document["normalizer"]["normalizers"].push_back(doubled);
+    return load_text(document.dump()).encode(std::string(length, 'a'), false).size();
+  };
+  EXPECT_EQ(encode(4, 100'000), 1'600'000u);  // 16 times: within the bound
+  EXPECT_THROW(encode(6, 100'000), Error);    // 64 times
+  EXPECT_THROW(encode(60, 1), Error);
+  EXPECT_THROW(encode(65, 1), Error);  // too many steps
+}
+
+TEST(HostileGrowth, DecodersAreBoundedAlike) {
+  json document = small_document();
+  const json doubled = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  document["decoder"] = {{"type", "Sequence"}, {"decoders", json::array()}};
+  for (int i = 0; i < 40; ++i) document["decoder"]["decoders"].push_back(doubled);
+  const Ids ids(10, 0);
+  EXPECT_THROW(load_text(document.dump()).decode(ids, false), Error);
+}
+
+TEST(HostileGrowth, WhatIsInsertedIsShort) {
+  json document = small_document();
+  const std::string text(300, 'a');
+  document["normalizer"] = {{"type", "Prepend"}, {"prepend", text}};
+  EXPECT_NE(load_error(document.dump()).find("normalizer.prepend: text too long"),
+            std::string::npos);
+  document = small_document();
+  document["model"]["end_of_word_suffix"] = text;
+  EXPECT_NE(load_error(document.dump()).find("end_of_word_suffix"), std::string::npos);
+  document = small_document();
+  document["model"]["vocab"][std::string(4097, 'a')] = 9;
+  EXPECT_NE(load_error(document.dump()).find("token too long"), std::string::npos);
 }
 
 // A file with every stage, its bytes changed, dropped, doubled at random: loads or throws Error.
