@@ -45,7 +45,7 @@ Error::Error(ErrorKind kind, std::string_view problem, std::string_view why,
 std::string tamed(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    const size_t length = utf8_length(text.substr(at));
+    const size_t length = utf8_length(text.substr(at, 4));
     if (out.size() + length > max_part_bytes) return out + "...";
     const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
     // C2 80 to C2 9F are U+0080 to U+009F, control characters too.

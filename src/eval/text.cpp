@@ -6,12 +6,11 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "eval/workload.hpp"
+#include "model/tokenizer/bounds.hpp"
 
 namespace qsweep::eval {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr uint64_t max_text_bytes = 1ull << 30;
 
 bool is_blank(unsigned char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
@@ -56,7 +55,7 @@ fs::path find_text(const std::string& data, const fs::path& study_file) {
 
 TokenizedText tokenize_text(const fs::path& file, const model::Tokenizer& tokenizer,
                             int64_t max_tokens) {
-  const std::string text = read_file(file, max_text_bytes);
+  const std::string text = read_file(file, model::tok::max_text_bytes);
   TokenizedText result;
   result.sha256 = sha256_hex(std::string_view(text));
   result.tokens = tokenizer.encode(text, true);

@@ -14,6 +14,9 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/checks/sanitized.sh
 source "$here/../checks/sanitized.sh"
 
+# Half the time would go into traces of allocations and a stack of its own for every call.
+ASAN_OPTIONS+=:detect_stack_use_after_return=0:malloc_context_size=6:quarantine_size_mb=16
+
 build=$root/build-fuzz executions=0 seconds=0 seed=1 grow=no targets=()
 readonly memory_mb=2048     # a reader that takes more for a small file is a finding
 readonly input_seconds=10   # and so is one that thinks longer (sanitized code is slow, machines are shared)

@@ -148,6 +148,10 @@ size_t end_of_text(const std::string& text) {
   size_t at = 0;
   while (at < text.size()) {
     const auto c = static_cast<unsigned char>(text[at]);
+    if (c >= 0x20 && c < 0x7F) {  // nearly all of a study
+      ++at;
+      continue;
+    }
     const size_t length = utf8_length(std::string_view(text).substr(at));
     if (length == 0 || c == 0x7F || (c < 0x20 && c != '\n' && c != '\r' && c != '\t')) break;
     at += length;

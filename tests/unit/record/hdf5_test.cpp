@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 #include "tests/unit/record/temporary_folder.hpp"
 
 namespace qsweep::record::hdf5 {
@@ -190,7 +191,7 @@ TEST(Hdf5, OneTextNamedManyTimesIsCountedEachTime) {
   H5Tclose(type);
   H5Sclose(space);
   H5Fclose(file);
-  std::string bytes = testing::bytes_of(name);
+  std::string bytes = read_file(name, 1 << 28);
   const std::string first = bytes.substr(begin, reference);
   for (size_t i = 1; i < count; ++i) bytes.replace(begin + i * reference, reference, first);
   const File echo = File::open_image(bytes, "echo.h5");
