@@ -95,17 +95,21 @@ qsweep_script_test(sanitize.sweep_without_mpi sanitize 600 1
 # ahead. Its sources are compiled once more, without MPI; OpenMP regions are left out, since libgomp is not built for
 # it (that they give the same bits on any number of threads is tested where they are).
 file(GLOB tsan_sources CONFIGURE_DEPENDS
-     "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/comm/*.cpp")
+     "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/comm/*.cpp"
+     "${PROJECT_SOURCE_DIR}/src/record/*.cpp")
 foreach(name coordinator deadline learned_costs request share)
   list(APPEND tsan_sources "${PROJECT_SOURCE_DIR}/src/sweep/${name}.cpp")
 endforeach()
-add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sweep/coordinator_test.cpp")
-target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
+add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sweep/coordinator_test.cpp"
+               "${CMAKE_CURRENT_SOURCE_DIR}/unit/record/read_ahead_test.cpp")
+target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src"
+                           "${PROJECT_SOURCE_DIR}/tests")
 target_compile_options(tsan_threads PRIVATE -fsanitize=thread -O1 -g1)
 target_link_options(tsan_threads PRIVATE -fsanitize=thread)
-target_link_libraries(tsan_threads PRIVATE OpenSSL::Crypto fmt::fmt nlohmann_json::nlohmann_json Threads::Threads
-                      GTest::gtest GTest::gtest_main)
+target_link_libraries(tsan_threads PRIVATE qsweep_build_info ${QSWEEP_HDF5_TARGET} OpenSSL::Crypto fmt::fmt
+                      nlohmann_json::nlohmann_json Threads::Threads GTest::gtest GTest::gtest_main)
 qsweep_script_test(tsan.threads sanitize 300 2 "${checks}/without_aslr.sh" $<TARGET_FILE:tsan_threads>)
+
 # Every fuzzer for a while from its corpus (preset `fuzz`); tests/fuzz/run.sh runs them for longer.
 set(fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz")
 file(GLOB targets CONFIGURE_DEPENDS "${fuzz}/*_fuzz.cpp")

@@ -11,8 +11,8 @@
 
 #include "app/commands.hpp"
 #include "base/error.hpp"
-#include "comm/communicator.hpp"
 #include "base/files.hpp"
+#include "comm/communicator.hpp"
 #include "record/build_info.hpp"
 
 namespace qsweep::app {

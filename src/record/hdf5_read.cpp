@@ -1,4 +1,5 @@
 // Attributes and datasets, read within bounds from files that may be hostile.
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -100,7 +101,8 @@ class TextRoom {
   // all the text of a record; 16 bytes a value are what a length and a place in the file take.
   TextRoom(uint64_t bytes, uint64_t count) : left_(bytes), list_(H5Pcreate(H5P_DATASET_XFER)) {
     constexpr uint64_t value_bytes = 16, most = uint64_t{1} << 20;
-    H5Pset_buffer(list_.get(), std::clamp(count * value_bytes, value_bytes, most), nullptr, nullptr);
+    H5Pset_buffer(list_.get(), std::clamp(count * value_bytes, value_bytes, most), nullptr,
+                  nullptr);
     H5Pset_vlen_mem_manager(list_.get(), take, this, give_back, nullptr);
   }
   TextRoom(const TextRoom&) = delete;
