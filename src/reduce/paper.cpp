@@ -59,6 +59,13 @@ std::vector<size_t> common_cells(const Observations& obs, const std::string& kin
   return cells;
 }
 
+// Kind of workload -> its cells that the plan has for every config.
+std::map<std::string, std::vector<size_t>> cells_by_kind(const Observations& obs) {
+  std::map<std::string, std::vector<size_t>> cells;
+  for (const Spec& spec : specs) cells.try_emplace(kind_of(spec), common_cells(obs, kind_of(spec)));
+  return cells;
+}
+
 bool has_kind(const Observations& obs, const std::string& kind) {
   return std::any_of(obs.cells.begin(), obs.cells.end(),
                      [&](const CellKey& cell) { return cell.kind == kind; });
@@ -156,9 +163,7 @@ void fill_paper(const sweep::PlanManifest& plan, const Observations& obs,
       named == obs.configs.end() ? 0 : static_cast<size_t>(named - obs.configs.begin());
   const std::optional<size_t> quality = quality_cell(obs);
   const std::vector<Rows> rows = rows_by_config(report.aggregate, obs.configs);
-  std::map<std::string, std::vector<size_t>> pooled;  // kind -> its cells that every config has
-  for (const Spec& spec : specs)
-    pooled.try_emplace(kind_of(spec), common_cells(obs, kind_of(spec)));
+  const std::map<std::string, std::vector<size_t>> pooled = cells_by_kind(obs);
   for (size_t config = 0; config < obs.configs.size(); ++config) {
     const ConfigFacts& fact = facts[config];
     PaperRow row{obs.configs[config],
