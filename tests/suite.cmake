@@ -104,7 +104,7 @@ add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sw
                "${CMAKE_CURRENT_SOURCE_DIR}/unit/record/read_ahead_test.cpp")
 target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src"
                            "${PROJECT_SOURCE_DIR}/tests")
-target_compile_options(tsan_threads PRIVATE -fsanitize=thread -O1 -g1)
+target_compile_options(tsan_threads PRIVATE -fsanitize=thread -O1 -g1 -UQSWEEP_HAVE_MPI)
 target_link_options(tsan_threads PRIVATE -fsanitize=thread)
 target_link_libraries(tsan_threads PRIVATE qsweep_build_info ${QSWEEP_HDF5_TARGET} OpenSSL::Crypto fmt::fmt
                       nlohmann_json::nlohmann_json Threads::Threads GTest::gtest GTest::gtest_main)
