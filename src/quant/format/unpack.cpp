@@ -5,17 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/per_isa.hpp"
 #include "quant/format/formats.hpp"
-
-// Compiled for several instruction sets and chosen when the program starts. Only conversions and
-// single operations stand in these loops, so every version gives the same bits. Sanitizers cannot
-// instrument the choosing code.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define QSWEEP_PER_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define QSWEEP_PER_ISA
-#endif
 
 namespace qsweep::quant::format {
 namespace {
