@@ -50,17 +50,17 @@ class GroupedRows {
     GroupedRow view{};
     const int64_t line = F::flattened ? 0 : r;
     const int64_t begin = F::flattened ? r * w_.cols : 0;  // first element of the row in its line
-    const int64_t first_group = begin / groups_.size;
-    const int64_t count = (begin + w_.cols - 1) / groups_.size - first_group + 1;
+    const int64_t first_group = F::flattened ? begin / groups_.size : 0;
     view.codes = w_.codes.as<uint8_t>() + line * groups_.line_bytes;
     view.first = begin;
     view.n = w_.cols;
     view.group = groups_.size;
-    view.head = begin % groups_.size;
+    view.head = F::flattened ? begin % groups_.size : 0;
     view.levels = levels_;
     view.high_first = F::high_first;
     view.scales = scratch.scales.data() + (groups_.index(line, first_group) - scratch.first_scale);
     if (zeros_) {
+      const int64_t count = (view.head + w_.cols + groups_.size - 1) / groups_.size;
       scratch.zeros.resize(static_cast<size_t>(count));
       for (int64_t g = 0; g < count; ++g) {
         scratch.zeros[static_cast<size_t>(g)] = (*zeros_)(line, first_group + g);
@@ -68,6 +68,12 @@ class GroupedRows {
       view.zeros = scratch.zeros.data();
     }
     return view;
+  }
+
+  // Whether dot_4bit_split takes these rows.
+  bool splits() const {
+    const int64_t block = row_ops().split_block;
+    return F::bits == 4 && w_.cols % block == 0 && groups_.size % block == 0;
   }
 
  private:
@@ -92,9 +98,11 @@ class GroupedRows {
   float levels_[16] = {};
 };
 
+using GroupedDot = float (*)(const GroupedRow& row, const float* x);
+
 template <class F>
-auto grouped_dot() {
-  if constexpr (F::bits == 4) return row_ops().dot_4bit;
+GroupedDot grouped_dot(bool split) {
+  if constexpr (F::bits == 4) return split ? row_ops().dot_4bit_split : row_ops().dot_4bit;
   if constexpr (F::bits == 8 && F::integer) return row_ops().dot_int8;
   if constexpr (F::bits == 8 && !F::integer) return row_ops().dot_fp8_e4m3;
 }
@@ -135,6 +143,32 @@ void over_row_tiles(const device::Context& context, const LinearArgs& args, RowD
   }
 }
 
+// x [rows, cols] as dot_4bit_split wants it.
+std::vector<float> split_rows(const LinearArgs& args, bool high_first) {
+  const int64_t cols = args.weight->cols;
+  std::vector<float> split(static_cast<size_t>(args.rows * cols));
+  for (int64_t r = 0; r < args.rows; ++r) {
+    row_ops().split_pairs(args.x + r * args.ldx, cols, high_first, split.data() + r * cols);
+  }
+  return split;
+}
+
+template <class F, class C>
+void multiply_grouped(const device::Context& context, const LinearArgs& args,
+                      const GroupedRows<F, C>& rows) {
+  auto dot = grouped_dot<F>(rows.splits());
+  const std::vector<float> split =
+      rows.splits() ? split_rows(args, F::high_first) : std::vector<float>();
+  LinearArgs with = args;
+  if (rows.splits()) {
+    with.x = split.data();
+    with.ldx = args.weight->cols;
+  }
+  over_row_tiles(context, with, [&](int64_t row, RowScratch& scratch) {
+    return [view = rows.row(row, scratch), dot](const float* x) { return dot(view, x); };
+  });
+}
+
 }  // namespace
 
 void gemv_packed_rows(const device::Context& context, const LinearArgs& args) {
@@ -144,12 +178,7 @@ void gemv_packed_rows(const device::Context& context, const LinearArgs& args) {
     using F = decltype(format);
     if constexpr (F::scaled) {
       quant::format::visit_scale(w.spec.scale.id, [&](auto codec) {
-        const GroupedRows<F, decltype(codec)> rows(w);
-        over_row_tiles(context, args, [&](int64_t row, RowScratch& scratch) {
-          return [view = rows.row(row, scratch), dot = grouped_dot<F>()](const float* x) {
-            return dot(view, x);
-          };
-        });
+        multiply_grouped(context, args, GroupedRows<F, decltype(codec)>(w));
       });
     } else {
       over_row_tiles(context, args, [&](int64_t row, RowScratch&) {

@@ -34,6 +34,14 @@ struct RowOps {
   float (*dot_int8)(const GroupedRow& row, const float* x);
   float (*dot_fp8_e4m3)(const GroupedRow& row, const float* x);  // codes without NaN
   float (*dot_4bit)(const GroupedRow& row, const float* x);
+  // The same, several times faster, where row.n, group, head and first are multiples of
+  // split_block: x comes from split_pairs, so that the low and the high nibbles of consecutive
+  // bytes each meet consecutive x and no code has to change its lane.
+  float (*dot_4bit_split)(const GroupedRow& row, const float* split);
+  // split: each block of split_block values of x, those of the low nibbles first; n a multiple of
+  // it.
+  void (*split_pairs)(const float* x, int64_t n, bool high_first, float* split);
+  int64_t split_block;  // values: twice the lanes
   void (*axpy_fp32)(float alpha, const float* x, float* y, int64_t n);
   void (*axpy_bf16)(float alpha, const uint16_t* x, float* y, int64_t n);
 };

@@ -43,11 +43,8 @@ V load_u8(const uint8_t* from) {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes8(from)));
 }
 V load_fp8(const uint8_t* from) {
-  const __m128i wide = _mm_slli_epi16(_mm_cvtepu8_epi16(bytes8(from)), 7);
-  const __m128i magnitude = _mm_and_si128(wide, _mm_set1_epi16(0x3F80));
-  const __m128i sign =
-      _mm_and_si128(_mm_slli_epi16(wide, 1), _mm_set1_epi16(static_cast<int16_t>(0x8000)));
-  return _mm256_cvtph_ps(_mm_or_si128(magnitude, sign));
+  const __m128i wide = _mm_slli_epi16(_mm_cvtepi8_epi16(bytes8(from)), 7);
+  return _mm256_cvtph_ps(_mm_and_si128(wide, _mm_set1_epi16(static_cast<int16_t>(0xBF80))));
 }
 V fma(V a, V b, V c) {
   return _mm256_fmadd_ps(a, b, c);
@@ -72,12 +69,21 @@ float sum(V v) {
 Levels load_levels(const float* values) {
   return {_mm256_loadu_ps(values), _mm256_loadu_ps(values + 8)};
 }
-V look_up(__m128i codes, const Levels& levels) {
-  const __m256i index = _mm256_cvtepu8_epi32(codes);
+Levels levels_minus(const Levels& levels, float zero_point) {
+  const __m256 offset = _mm256_set1_ps(zero_point);
+  return {_mm256_sub_ps(levels.low, offset), _mm256_sub_ps(levels.high, offset)};
+}
+// The low four bits of each index count.
+V look_up(__m256i index, const Levels& levels) {
   const __m256 low = _mm256_permutevar8x32_ps(levels.low, index);
   const __m256 high = _mm256_permutevar8x32_ps(levels.high, index);
   // Bit 3 of the code moved to the sign bit, where blendv looks.
   return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+void load_nibbles(const uint8_t* bytes, const Levels& levels, V& low, V& high) {
+  const __m256i codes = _mm256_cvtepu8_epi32(bytes8(bytes));
+  low = look_up(codes, levels);
+  high = look_up(_mm256_srli_epi32(codes, 4), levels);
 }
 template <bool high_first>
 void load_4bit(const uint8_t* bytes, const Levels& levels, V& a, V& b) {
@@ -86,8 +92,8 @@ void load_4bit(const uint8_t* bytes, const Levels& levels, V& a, V& b) {
   const __m128i low = _mm_and_si128(packed, mask);
   const __m128i high = _mm_and_si128(_mm_srli_epi16(packed, 4), mask);
   const __m128i codes = high_first ? _mm_unpacklo_epi8(high, low) : _mm_unpacklo_epi8(low, high);
-  a = look_up(codes, levels);
-  b = look_up(_mm_srli_si128(codes, 8), levels);
+  a = look_up(_mm256_cvtepu8_epi32(codes), levels);
+  b = look_up(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)), levels);
 }
 
 #include "kernels/simd/row_ops_body.inc"

@@ -45,11 +45,9 @@ V load_u8(const uint8_t* from) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes16(from)));
 }
 V load_fp8(const uint8_t* from) {
-  const __m256i wide = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes16(from)), 7);
-  const __m256i magnitude = _mm256_and_si256(wide, _mm256_set1_epi16(0x3F80));
-  const __m256i sign =
-      _mm256_and_si256(_mm256_slli_epi16(wide, 1), _mm256_set1_epi16(static_cast<int16_t>(0x8000)));
-  return _mm512_cvtph_ps(_mm256_or_si256(magnitude, sign));
+  // Sign-extended, then moved: the sign comes to stand in bit 15, exponent and mantissa in 13..7.
+  const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes16(from)), 7);
+  return _mm512_cvtph_ps(_mm256_and_si256(wide, _mm256_set1_epi16(static_cast<int16_t>(0xBF80))));
 }
 V fma(V a, V b, V c) {
   return _mm512_fmadd_ps(a, b, c);
@@ -71,6 +69,16 @@ float sum(V v) {
 }
 Levels load_levels(const float* values) {
   return _mm512_loadu_ps(values);
+}
+Levels levels_minus(Levels levels, float zero_point) {
+  return _mm512_sub_ps(levels, _mm512_set1_ps(zero_point));
+}
+// Levels of the low nibbles of 16 bytes, and of the high ones. The permute looks at the low four
+// bits of an index alone.
+void load_nibbles(const uint8_t* bytes, Levels levels, V& low, V& high) {
+  const __m512i codes = _mm512_cvtepu8_epi32(bytes16(bytes));
+  low = _mm512_permutexvar_ps(codes, levels);
+  high = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4), levels);
 }
 template <bool high_first>
 void load_4bit(const uint8_t* bytes, Levels levels, V& a, V& b) {

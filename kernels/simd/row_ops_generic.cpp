@@ -11,7 +11,7 @@ struct V {
   float lane[width];
 };
 struct Levels {
-  const float* values;
+  float values[16];
 };
 
 template <class F>
@@ -60,7 +60,17 @@ float sum(const V& v) {
          ((v.lane[2] + v.lane[6]) + (v.lane[3] + v.lane[7]));
 }
 Levels load_levels(const float* values) {
-  return {values};
+  Levels levels;
+  for (int i = 0; i < 16; ++i) levels.values[i] = values[i];
+  return levels;
+}
+Levels levels_minus(Levels levels, float zero_point) {
+  for (float& value : levels.values) value -= zero_point;
+  return levels;
+}
+void load_nibbles(const uint8_t* bytes, const Levels& levels, V& low, V& high) {
+  low = each([&](int64_t i) { return levels.values[bytes[i] & 15]; });
+  high = each([&](int64_t i) { return levels.values[bytes[i] >> 4]; });
 }
 template <bool high_first>
 void load_4bit(const uint8_t* bytes, const Levels& levels, V& a, V& b) {

@@ -1,5 +1,9 @@
 #include "device/buffer.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstdlib>
 #include <mutex>
 #include <string>
@@ -27,6 +31,21 @@ void book(MemoryClass memory_class, int64_t bytes) {
   if (book.usage.total() > book.usage.peak_total) book.usage.peak_total = book.usage.total();
 }
 
+constexpr size_t cache_line = 64, huge_page = size_t{2} << 20;
+
+// Weights are read end to end once a token, and with 4 KB pages a core waits for the page table:
+// the whole huge pages of a large buffer are asked for as such. Nothing is padded to their size, so
+// the books stay exact.
+std::byte* allocate(size_t bytes) {
+  const bool large = bytes >= 2 * huge_page;
+  void* data = nullptr;
+  if (posix_memalign(&data, large ? huge_page : cache_line, bytes) != 0) return nullptr;
+#if defined(__linux__)
+  if (large) madvise(data, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a wish, may be refused
+#endif
+  return static_cast<std::byte*>(data);
+}
+
 }  // namespace
 
 MemoryUsage memory_usage() {
@@ -41,8 +60,7 @@ void reset_peak() {
 
 Buffer::Buffer(size_t bytes, MemoryClass memory_class) : size_(bytes), class_(memory_class) {
   if (bytes == 0) return;
-  const size_t padded = (bytes + 63) / 64 * 64;
-  data_ = padded < bytes ? nullptr : static_cast<std::byte*>(std::aligned_alloc(64, padded));
+  data_ = allocate(bytes);
   if (data_ == nullptr) {
     throw Error(ErrorKind::resource, "out of memory",
                 std::to_string(bytes) + " bytes were asked for",
