@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/half.hpp"
 #include "device/context.hpp"
@@ -21,6 +23,25 @@ inline void require_cpu(const device::Context& context, std::string_view op) {
 inline void count(const device::Context& context, std::string_view kernel) {
   if (context.calls != nullptr) context.calls->count(kernel);
 }
+
+// Books an op's time from here to the end of its scope, where the context has a profile.
+class OpTimer {
+ public:
+  OpTimer(const device::Context& context, std::string_view op)
+      : profile_(context.profile), op_(op) {
+    if (profile_ != nullptr) watch_.emplace();
+  }
+  ~OpTimer() {
+    if (profile_ != nullptr) profile_->add(op_, watch_->seconds());
+  }
+  OpTimer(const OpTimer&) = delete;
+  OpTimer& operator=(const OpTimer&) = delete;
+
+ private:
+  device::OpProfile* profile_;
+  std::string_view op_;
+  std::optional<Stopwatch> watch_;
+};
 
 // A value as the activation type holds it.
 inline float stored(device::Compute compute, float value) {

@@ -14,6 +14,7 @@ std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
 
 void linear(const device::Context& context, const LinearArgs& args) {
   require_cpu(context, "linear");
+  const OpTimer timer(context, "linear");
   if (args.rows == 0) return;
   if (args.rows <= gemv_max_rows) {
     gemv_packed_rows(context, args);

@@ -23,6 +23,7 @@ void norm_one(device::Compute compute, const RmsNormArgs& args, const float* x, 
 
 void rmsnorm(const device::Context& context, const RmsNormArgs& args) {
   require_cpu(context, "rmsnorm");
+  const OpTimer timer(context, "rmsnorm");
   count(context, "rmsnorm/row");
   const int64_t work = args.rows * args.parts;
 #pragma omp parallel for num_threads(threads_of(context)) if (work >= 64) schedule(static)

@@ -7,6 +7,7 @@ namespace qsweep::kernels {
 
 void rope_table(const device::Context& context, const RopeTableArgs& args) {
   require_cpu(context, "rope_table");
+  const OpTimer timer(context, "rope_table");
   count(context, "rope/table");
   const auto factor = static_cast<float>(args.attention_factor);
 #pragma omp parallel for num_threads(threads_of(context)) if (args.rows >= 64) schedule(static)
@@ -21,6 +22,7 @@ void rope_table(const device::Context& context, const RopeTableArgs& args) {
 
 void rope(const device::Context& context, const RopeArgs& args) {
   require_cpu(context, "rope");
+  const OpTimer timer(context, "rope");
   count(context, "rope/rotate_half");
   const device::Compute compute = context.compute;
   const int64_t half = args.head_dim / 2;

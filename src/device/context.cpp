@@ -11,4 +11,21 @@ void KernelCalls::count(std::string_view kernel, uint64_t calls) {
   }
 }
 
+void OpProfile::add(std::string_view op, double seconds) {
+  for (auto& [name, total] : ops_) {
+    if (name == op) {
+      total += seconds;
+      return;
+    }
+  }
+  ops_.emplace_back(op, seconds);
+}
+
+double OpProfile::seconds(std::string_view op) const {
+  for (const auto& [name, total] : ops_) {
+    if (name == op) return total;
+  }
+  return 0;
+}
+
 }  // namespace qsweep::device

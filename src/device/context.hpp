@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/names.hpp"
 
@@ -26,11 +28,23 @@ class KernelCalls {
   std::map<std::string, uint64_t, std::less<>> calls_;
 };
 
+// Seconds spent inside each op, by its name: filled where a context asks for it, which only the
+// benchmarks do. One writer at a time.
+class OpProfile {
+ public:
+  void add(std::string_view op, double seconds);
+  double seconds(std::string_view op) const;
+
+ private:
+  std::vector<std::pair<std::string_view, double>> ops_;  // names are literals of the ops
+};
+
 struct Context {
   Backend backend = Backend::cpu;
   Compute compute = Compute::fp32;
   int threads = 1;               // OpenMP threads; results do not depend on it
   KernelCalls* calls = nullptr;  // not owned; may be null
+  OpProfile* profile = nullptr;  // the same
 };
 
 }  // namespace qsweep::device

@@ -1,6 +1,7 @@
 #include "bench/bench.hpp"
 
 #include <cblas.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <chrono>
@@ -30,35 +31,14 @@ double seconds_of(const std::function<void()>& work) {
   return watch.seconds();
 }
 
-void run(benchmark::State& state, const Case& entry) {
-  const Comparison pair = entry.prepare();
-  pair.ceiling();  // first touch, page faults, thread start: not what is measured
-  pair.kernel();
-  std::vector<double> kernel_s, ceiling_s, fractions;
-  for (auto _ : state) {
-    settle(entry.settle);
-    ceiling_s.push_back(seconds_of(pair.ceiling));
-    settle(entry.settle);
-    kernel_s.push_back(seconds_of(pair.kernel));
-    fractions.push_back(pair.ratio * ceiling_s.back() / kernel_s.back());
-    state.SetIterationTime(kernel_s.back());
-  }
-  report(state, entry.against, entry.target, kernel_s, ceiling_s, fractions);
-}
-
-}  // namespace
-
-bool tiny() {
-  return tiny_sizes;
-}
-
-void add(Case entry) {
-  const int rounds = tiny() ? 1 : entry.rounds;
-  benchmark::RegisterBenchmark(entry.name.c_str(),
-                               [entry](benchmark::State& state) { run(state, entry); })
-      ->UseManualTime()
-      ->Iterations(rounds)
-      ->Unit(benchmark::kMillisecond);
+Round compare(const Comparison& pair, bool wait) {
+  Round round;
+  settle(wait);
+  round.ceiling_s = seconds_of(pair.ceiling);
+  settle(wait);
+  round.kernel_s = seconds_of(pair.kernel);
+  round.fraction = pair.ratio * round.ceiling_s / round.kernel_s;
+  return round;
 }
 
 double median(std::vector<double> values) {
@@ -67,14 +47,46 @@ double median(std::vector<double> values) {
   return (values[(n - 1) / 2] + values[n / 2]) / 2;
 }
 
-void report(benchmark::State& state, const std::string& against, double target,
-            const std::vector<double>& kernel_s, const std::vector<double>& ceiling_s,
-            const std::vector<double>& fractions) {
-  state.SetLabel(against);
+void run(benchmark::State& state, const Measurement& entry) {
+  const std::function<Round()> measure = entry.prepare();
+  std::vector<double> kernel_s, ceiling_s, fractions;
+  for (auto _ : state) {
+    const Round round = measure();
+    kernel_s.push_back(round.kernel_s);
+    ceiling_s.push_back(round.ceiling_s);
+    fractions.push_back(round.fraction);
+    state.SetIterationTime(round.kernel_s);
+  }
+  state.SetLabel(entry.against);
   state.counters["kernel_ms"] = median(kernel_s) * 1e3;
   state.counters["ceiling_ms"] = median(ceiling_s) * 1e3;
   state.counters["fraction"] = median(fractions);
-  state.counters["target"] = target;
+  state.counters["target"] = entry.target;
+}
+
+}  // namespace
+
+bool tiny() {
+  return tiny_sizes;
+}
+
+void add(Measurement entry) {
+  const int rounds = tiny() ? 1 : entry.rounds;
+  benchmark::RegisterBenchmark(entry.name.c_str(),
+                               [entry](benchmark::State& state) { run(state, entry); })
+      ->UseManualTime()
+      ->Iterations(rounds)
+      ->Unit(benchmark::kMillisecond);
+}
+
+void add(Case entry) {
+  add(Measurement{entry.name, entry.against, entry.target, entry.rounds,
+                  [prepare = entry.prepare, wait = entry.settle]() -> std::function<Round()> {
+                    const Comparison pair = prepare();
+                    pair.ceiling();  // first touch, page faults, thread start: not measured
+                    pair.kernel();
+                    return [pair, wait] { return compare(pair, wait); };
+                  }});
 }
 
 void blas_product(int threads, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
@@ -97,6 +109,11 @@ void streaming_read(int threads, const std::vector<std::span<const std::byte>>& 
     }
   }
   benchmark::DoNotOptimize(sink);
+}
+
+std::vector<int> thread_counts() {
+  if (omp_get_num_procs() < 2) return {1};
+  return {1, 2};
 }
 
 std::vector<float> random_values(int64_t n, uint64_t seed, double scale) {
@@ -141,5 +158,7 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   add_prefill_benchmarks();
   add_gemv_benchmarks();
+  add_attention_benchmarks();
+  add_model_benchmarks();
   return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
 }

@@ -23,6 +23,12 @@ inline int64_t sized(int64_t full, int64_t small) {
   return tiny() ? small : full;
 }
 
+// One round of a measurement.
+struct Round {
+  double kernel_s = 0, ceiling_s = 0;
+  double fraction = 0;
+};
+
 struct Comparison {
   std::function<void()> kernel, ceiling;
   double ratio = 1;  // work of the kernel over work of the ceiling, in the unit both are bound by
@@ -41,17 +47,22 @@ struct Case {
 // Registers the comparison with Google Benchmark.
 void add(Case entry);
 
-double median(std::vector<double> values);
-// Shows a result: medians of seconds, and of the fraction of the ceiling.
-void report(benchmark::State& state, const std::string& against, double target,
-            const std::vector<double>& kernel_s, const std::vector<double>& ceiling_s,
-            const std::vector<double>& fractions);
+// The same for what is no such comparison: `prepare` gives the function that measures a round.
+struct Measurement {
+  std::string name, against;
+  double target = 0;
+  int rounds = 11;
+  std::function<std::function<Round()>()> prepare;
+};
+void add(Measurement entry);
 
 // SGEMM of OpenBLAS with its own threads: c [m, n] = a [m, k] b [n, k]^T.
 void blas_product(int threads, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
                   float* c);
 // Reads every byte of the buffers, each thread a share of each.
 void streaming_read(int threads, const std::vector<std::span<const std::byte>>& buffers);
+
+std::vector<int> thread_counts();  // 1, and 2 where there are two cores
 
 std::vector<float> random_values(int64_t n, uint64_t seed, double scale = 1);
 // One matrix of this format, and `copies` - 1 more with the same bytes at other addresses.

@@ -1,7 +1,5 @@
 // linear(): prefill against OpenBLAS's own SGEMM of the same shape with as many threads, and one
 // row at a time against a streaming read of as many bytes, or against bf16.
-#include <omp.h>
-
 #include <memory>
 
 #include "bench/bench.hpp"
@@ -19,11 +17,6 @@ std::string kernel_label(const FormatSpec& spec) {
   std::string name = quant::to_string(spec);
   for (char& c : name) c = c == ' ' ? '_' : c;
   return name;
-}
-
-std::vector<int> thread_counts() {
-  if (omp_get_num_procs() < 2) return {1};
-  return {1, 2};
 }
 
 struct Prefill {
