@@ -36,7 +36,7 @@ run     required  hdr:boost/program_options.hpp    libboost-program-options-dev 
 run     required  cmd:python3                      python3                         figures and the report
 run     required  venv:                            python3-venv                    a private place for the packages of analysis/
 test    required  pc:gtest                         libgtest-dev                    C++ tests
-test    optional  pc:benchmark                     libbenchmark-dev                timings of single ops
+test    required  pc:benchmark                     libbenchmark-dev                the benchmarks of tests/bench
 test    required  cmd:h5dump                       hdf5-tools                      reads the records by other eyes than ours
 test    required  cmd:clang-format                 clang-format                    the layout of the sources
 test    required  cmd:clang-tidy                   clang-tidy                      bugs that can be seen without running

@@ -43,9 +43,13 @@ class OpTimer {
   std::optional<Stopwatch> watch_;
 };
 
+inline float rounded(float value) {
+  return bf16_to_float(float_to_bf16(value));
+}
+
 // A value as the activation type holds it.
 inline float stored(device::Compute compute, float value) {
-  return compute == device::Compute::bf16 ? bf16_to_float(float_to_bf16(value)) : value;
+  return compute == device::Compute::bf16 ? rounded(value) : value;
 }
 
 inline int threads_of(const device::Context& context) {

@@ -23,7 +23,7 @@ find_python() {
 }
 
 build() {
-  configure cpu build -DQSWEEP_TESTS=ON -DQSWEEP_PYTHON="$QSWEEP_PYTHON" >/dev/null &&
+  configure cpu build -DQSWEEP_TESTS=ON -DQSWEEP_BENCH=ON -DQSWEEP_PYTHON="$QSWEEP_PYTHON" >/dev/null &&
     cmake --build build -j "$(build_jobs)"
 }
 

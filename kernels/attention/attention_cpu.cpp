@@ -1,7 +1,8 @@
-// One tile is one query head over up to 32 rows: its KV head stays in the core's cache for all of
-// them, and there are enough tiles (heads * rows / 32) for every core of a node. A prefill tile
-// over an fp32 cache is two matrix products, Q K^T and P V; anything else goes row by row. Tiles
-// are the same whatever the number of threads, and so are the bits.
+// A prefill over an fp32 cache goes by tiles of one query head and 64 rows, each two matrix
+// products, Q K^T and P V: its KV head stays in the core's cache for all of them. Anything else
+// goes by KV head, row by row: the query heads that share it walk the cache together, a stretch at
+// a time, so that it is read from memory once. Tiles are the same whatever the number of threads,
+// and so are the bits.
 #include <algorithm>
 #include <cmath>
 #include <span>
@@ -15,56 +16,74 @@
 namespace qsweep::kernels {
 namespace {
 
-constexpr int64_t row_tile = 32;
+constexpr int64_t row_tile = 64;
 // Below this many rows a product has no reuse to gain over dot products.
 constexpr int64_t least_product_rows = 8;
+// Positions whose keys or values (128 kB at a head of 128 in fp32) all heads of a group read in
+// turn.
+constexpr int64_t stretch = 256;
 
 template <class T>
 const T* cache_row(const CacheView& cache, int64_t head, int64_t position) {
   return static_cast<const T*>(cache.data) + (head * cache.capacity + position) * cache.head_dim;
 }
 
-float dot(const CacheView& keys, int64_t head, int64_t position, const float* q) {
-  return keys.type == CacheType::fp32
-             ? row_ops().dot_fp32(cache_row<float>(keys, head, position), q, keys.head_dim)
-             : row_ops().dot_bf16(cache_row<uint16_t>(keys, head, position), q, keys.head_dim);
+// scores[t] = scale (q . k[first + t]) for `count` positions.
+void score(const CacheView& keys, int64_t head, int64_t first, int64_t count, const float* q,
+           float scale, float* scores) {
+  const int64_t dim = keys.head_dim;
+  if (keys.type == CacheType::fp32) {
+    row_ops().dots_fp32(cache_row<float>(keys, head, first), count, q, dim, scale, scores);
+  } else {
+    row_ops().dots_bf16(cache_row<uint16_t>(keys, head, first), count, q, dim, scale, scores);
+  }
 }
 
-void add_scaled(const CacheView& values, int64_t head, int64_t position, float p, float* y) {
+// y += sum_t p[t] v[first + t].
+void weigh(const CacheView& values, int64_t head, int64_t first, int64_t count, const float* p,
+           float* y) {
+  const int64_t dim = values.head_dim;
   if (values.type == CacheType::fp32) {
-    row_ops().axpy_fp32(p, cache_row<float>(values, head, position), y, values.head_dim);
+    row_ops().weigh_fp32(p, cache_row<float>(values, head, first), count, y, dim);
   } else {
-    row_ops().axpy_bf16(p, cache_row<uint16_t>(values, head, position), y, values.head_dim);
+    row_ops().weigh_bf16(p, cache_row<uint16_t>(values, head, first), count, y, dim);
   }
 }
 
 // p [n] in place: scores to probabilities.
 void softmax(device::Compute compute, std::span<float> p) {
-  const float largest = *std::max_element(p.begin(), p.end());
-  double sum = 0;
-  for (float& value : p) {
-    value = std::exp(value - largest);
-    sum += value;
-  }
+  const double sum = row_ops().exp_from_max(p.data(), static_cast<int64_t>(p.size()));
   const auto inverse = static_cast<float>(1 / sum);
-  for (float& value : p) value = stored(compute, value * inverse);
+  if (compute == device::Compute::fp32) {
+    for (float& value : p) value *= inverse;
+  } else {
+    for (float& value : p) value = rounded(value * inverse);
+  }
 }
 
-// One row of one head; `scores` has room for first + row + 1.
-void attend(device::Compute compute, const AttentionArgs& args, int64_t head, int64_t row,
+// One row of every query head of a KV head; `scores` has room for group * (first + row + 1).
+void attend(device::Compute compute, const AttentionArgs& args, int64_t kv_head, int64_t row,
             float* scores) {
-  const int64_t dim = args.keys.head_dim, kv_head = head / (args.heads / args.keys.kv_heads);
-  const int64_t n = args.first + row + 1;
-  const float* q = args.q + row * args.ldq + head * dim;
+  const int64_t dim = args.keys.head_dim, group = args.heads / args.keys.kv_heads;
+  const int64_t n = args.first + row + 1, column = kv_head * group * dim;
+  const float* q = args.q + row * args.ldq + column;
+  float* y = args.y + row * args.ldy + column;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  for (int64_t t = 0; t < n; ++t) {
-    scores[t] = dot(args.keys, kv_head, t, q) * scale;
+  for (int64_t t = 0; t < n; t += stretch) {
+    const int64_t count = std::min(stretch, n - t);
+    for (int64_t h = 0; h < group; ++h) {
+      score(args.keys, kv_head, t, count, q + h * dim, scale, scores + h * n + t);
+    }
   }
-  softmax(compute, {scores, static_cast<size_t>(n)});
-  float* y = args.y + row * args.ldy + head * dim;
-  std::fill_n(y, dim, 0.0f);
-  for (int64_t t = 0; t < n; ++t) add_scaled(args.values, kv_head, t, scores[t], y);
-  for (int64_t i = 0; i < dim; ++i) y[i] = stored(compute, y[i]);
+  for (int64_t h = 0; h < group; ++h) softmax(compute, {scores + h * n, static_cast<size_t>(n)});
+  std::fill_n(y, group * dim, 0.0f);
+  for (int64_t t = 0; t < n; t += stretch) {
+    const int64_t count = std::min(stretch, n - t);
+    for (int64_t h = 0; h < group; ++h) {
+      weigh(args.values, kv_head, t, count, scores + h * n + t, y + h * dim);
+    }
+  }
+  for (int64_t i = 0; i < group * dim; ++i) y[i] = stored(compute, y[i]);
 }
 
 // Rows [begin, end) of one head at once; `scores` has room for (end - begin) * (first + end).
@@ -115,6 +134,28 @@ void cache_append(const device::Context& context, const CacheAppendArgs& args) {
   }
 }
 
+namespace {
+
+// Late rows see more positions: tiles are handed out as threads come free, from the longest down.
+template <class Tile>
+void over_tiles(const device::Context& context, const AttentionArgs& args, int64_t heads,
+                int64_t rows, int64_t scores_size, Tile tile) {
+  const int64_t row_tiles = tiles(args.rows, rows), all = heads * row_tiles;
+  // Below this many scores a second thread costs more than it brings.
+  const bool worth = args.rows * args.heads * (args.first + args.rows) >= 4096;
+#pragma omp parallel num_threads(threads_of(context)) if (worth)
+  {
+    std::vector<float> scores(static_cast<size_t>(scores_size));
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < all; ++i) {
+      const int64_t begin = (row_tiles - 1 - i / heads) * rows;
+      tile(i % heads, begin, std::min(begin + rows, args.rows), scores.data());
+    }
+  }
+}
+
+}  // namespace
+
 void attention(const device::Context& context, const AttentionArgs& args) {
   require_cpu(context, "attention");
   const OpTimer timer(context, "attention");
@@ -123,29 +164,19 @@ void attention(const device::Context& context, const AttentionArgs& args) {
   count(context, products         ? "attention/prefill_product"
                  : args.rows == 1 ? "attention/decode_dot"
                                   : "attention/prefill_dot");
-  const int64_t row_tiles = tiles(args.rows, row_tile), all = args.heads * row_tiles;
-  if (products) single_threaded_blas();
-  const auto longest = static_cast<size_t>(args.first + args.rows);
-  // Below this many multiplications a second thread costs more than it brings.
-  const bool worth = args.rows * args.heads * static_cast<int64_t>(longest) >= 4096;
-#pragma omp parallel num_threads(threads_of(context)) if (worth)
-  {
-    std::vector<float> scores(longest * static_cast<size_t>(products ? row_tile : 1));
-    // Late rows see more positions: tiles are handed out as threads come free, from the longest
-    // down.
-#pragma omp for schedule(dynamic)
-    for (int64_t tile = 0; tile < all; ++tile) {
-      const int64_t begin = (row_tiles - 1 - tile / args.heads) * row_tile;
-      const int64_t end = std::min(begin + row_tile, args.rows);
-      if (products) {
-        attend_tile(context.compute, args, tile % args.heads, begin, end, scores.data());
-        continue;
-      }
-      for (int64_t row = begin; row < end; ++row) {
-        attend(context.compute, args, tile % args.heads, row, scores.data());
-      }
-    }
+  const int64_t longest = args.first + args.rows, group = args.heads / args.keys.kv_heads;
+  if (products) {
+    single_threaded_blas();
+    over_tiles(context, args, args.heads, row_tile, longest * row_tile,
+               [&](int64_t head, int64_t begin, int64_t end, float* scores) {
+                 attend_tile(context.compute, args, head, begin, end, scores);
+               });
+    return;
   }
+  over_tiles(context, args, args.keys.kv_heads, 1, longest * group,
+             [&](int64_t kv_head, int64_t row, int64_t, float* scores) {
+               attend(context.compute, args, kv_head, row, scores);
+             });
 }
 
 }  // namespace qsweep::kernels

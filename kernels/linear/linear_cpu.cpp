@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 #include "kernels/common.hpp"
 #include "kernels/linear/linear.hpp"
@@ -7,9 +9,10 @@
 namespace qsweep::kernels {
 
 std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
-  std::string format = quant::to_string(spec);
-  std::replace(format.begin(), format.end(), ' ', '_');
-  return (rows <= gemv_max_rows ? "linear/gemv/" : "linear/gemm_tile/") + format;
+  std::string name = rows <= gemv_max_rows ? "linear/gemv/" : "linear/gemm_tile/";
+  name += quant::to_string(spec);
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
 }
 
 void linear(const device::Context& context, const LinearArgs& args) {
@@ -35,8 +38,29 @@ void finish_outputs(const device::Context& context, const LinearArgs& args, int6
   }
 }
 
+namespace {
+
+// A model has a handful of formats and a name takes half a microsecond to put together: each thread
+// keeps those it has used.
+const std::string& known_kernel_name(const quant::FormatSpec& spec, bool gemv) {
+  struct Known {
+    quant::FormatSpec spec;
+    bool gemv;
+    std::string name;
+  };
+  thread_local std::vector<std::unique_ptr<const Known>> names;
+  for (const auto& known : names) {
+    if (known->gemv == gemv && known->spec == spec) return known->name;
+  }
+  names.push_back(std::make_unique<const Known>(
+      Known{spec, gemv, linear_kernel_name(spec, gemv ? 1 : gemv_max_rows + 1)}));
+  return names.back()->name;
+}
+
+}  // namespace
+
 void count_linear(const device::Context& context, const LinearArgs& args) {
-  const std::string kernel = linear_kernel_name(args.weight->spec, args.rows);
+  const std::string& kernel = known_kernel_name(args.weight->spec, args.rows <= gemv_max_rows);
   count(context, kernel);
   if (args.calls != nullptr) args.calls->count(kernel);
 }

@@ -1,6 +1,7 @@
 #include "kernels/silu_mul/silu_mul.hpp"
 
 #include "kernels/common.hpp"
+#include "kernels/simd/row_ops.hpp"
 
 namespace qsweep::kernels {
 
@@ -8,8 +9,7 @@ void silu_mul(const device::Context& context, const SiluMulArgs& args) {
   require_cpu(context, "silu_mul");
   const OpTimer timer(context, "silu_mul");
   count(context, "silu_mul/elementwise");
-  constexpr int64_t tile =
-      512;  // elements: about 2 us of expf, well above the cost of handing it out
+  constexpr int64_t tile = 2048;  // elements: about 2 us, well above the cost of handing it out
   const int64_t per_row = tiles(args.ffn, tile);
 #pragma omp parallel for num_threads(threads_of(context)) if (args.rows * args.ffn >= 16 * tile) \
     schedule(static)
@@ -18,9 +18,12 @@ void silu_mul(const device::Context& context, const SiluMulArgs& args) {
     const int64_t end = begin + tile < args.ffn ? begin + tile : args.ffn;
     const float* gate = args.gate + r * args.ldg;
     const float* up = args.up + r * args.ldu;
-    for (int64_t i = begin; i < end; ++i) {
-      const float activated = stored(context.compute, silu(gate[i]));
-      args.y[r * args.ffn + i] = stored(context.compute, activated * up[i]);
+    float* y = args.y + r * args.ffn;
+    row_ops().silu(gate + begin, y + begin, end - begin);
+    if (context.compute == device::Compute::fp32) {
+      for (int64_t i = begin; i < end; ++i) y[i] *= up[i];
+    } else {
+      for (int64_t i = begin; i < end; ++i) y[i] = rounded(rounded(y[i]) * up[i]);
     }
   }
 }

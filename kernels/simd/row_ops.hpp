@@ -1,8 +1,9 @@
-// The inner loops of the CPU kernels: dot products of one fp32 vector with one stored row, and
-// axpy, for the instruction sets a CPU may have; the best one it has is chosen once at run time.
+// The inner loops of the CPU kernels: dot products of fp32 vectors with stored rows, weighted sums
+// of rows, exp and silu, for the instruction sets a CPU may have; the best one it has is chosen
+// once at run time. Lanes accumulate in fp32 in a fixed order: the bits depend on the instruction
+// set and the shape alone, never on threads.
 //
-//   dot    sum_i a[i] b[i]              lanes accumulate in fp32 in a fixed order, so the bits
-//   depend on the axpy   y[i] += alpha x[i]           instruction set and n alone, never on threads
+//   dot    sum_i a[i] b[i]
 //   dot_*  sum_g scale[g] sum_{i in g} (level(code[i]) - zero[g]) x[i]
 // |error| <= (n / lanes + 8) 2^-24 sum |a b| for each of them.
 #pragma once
@@ -42,8 +43,20 @@ struct RowOps {
   // it.
   void (*split_pairs)(const float* x, int64_t n, bool high_first, float* split);
   int64_t split_block;  // values: twice the lanes
-  void (*axpy_fp32)(float alpha, const float* x, float* y, int64_t n);
-  void (*axpy_bf16)(float alpha, const uint16_t* x, float* y, int64_t n);
+  // out[t] = scale * dot(a[t], x) for rows a [count, n], row stride n: the scores of attention.
+  void (*dots_fp32)(const float* a, int64_t count, const float* x, int64_t n, float scale,
+                    float* out);
+  void (*dots_bf16)(const uint16_t* a, int64_t count, const float* x, int64_t n, float scale,
+                    float* out);
+  // y[i] += sum_t p[t] v[t, i] for rows v [count, n], row stride n: its weighted values.
+  // |error| <= (count + 2) 2^-24 (|y| + sum |p v|).
+  void (*weigh_fp32)(const float* p, const float* v, int64_t count, float* y, int64_t n);
+  void (*weigh_bf16)(const float* p, const uint16_t* v, int64_t count, float* y, int64_t n);
+  // x[i] = exp(x[i] - max x), and the sum of these. Each is within 6 * 2^-24 of itself once
+  // x[i] - max x is rounded, or 0 below e^-86.5; the sum within 24 * 2^-24 of the sum of them.
+  double (*exp_from_max)(float* x, int64_t n);
+  // y[i] = x[i] / (1 + exp(-x[i])), within 10 * 2^-24 |y|; 0 below -86.5. y may be x.
+  void (*silu)(const float* x, float* y, int64_t n);
 };
 
 const RowOps& row_ops();                   // the best that this CPU runs

@@ -58,6 +58,25 @@ V sub(V a, V b) {
 V mul(V a, V b) {
   return _mm256_mul_ps(a, b);
 }
+V div(V a, V b) {
+  return _mm256_div_ps(a, b);
+}
+V max(V a, V b) {
+  return _mm256_max_ps(a, b);
+}
+V shift_exponent(V value, V n_bits) {
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value),
+                                              _mm256_slli_epi32(_mm256_castps_si256(n_bits), 23)));
+}
+V zero_below(float limit, V x, V value) {
+  return _mm256_and_ps(_mm256_cmp_ps(x, set1(limit), _CMP_NLT_UQ), value);
+}
+V minus_magnitude(V x) {
+  return _mm256_or_ps(x, set1(-0.0f));
+}
+V where_negative(V x, V negative, V otherwise) {
+  return _mm256_blendv_ps(otherwise, negative, x);
+}
 void store(float* to, V value) {
   _mm256_storeu_ps(to, value);
 }

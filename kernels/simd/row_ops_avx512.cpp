@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL): 16 lanes. 4-bit codes become values by one permute over a register of 16
+// AVX-512 (F, BW, DQ, VL): 16 lanes. 4-bit codes become values by one permute over a register of 16
 // levels; fp8 goes through fp16, whose conversion takes subnormals at full speed: e4m3 bits moved
 // to fp16's place read 2^-8 low.
 #include "kernels/simd/row_ops_isa.hpp"
@@ -8,7 +8,7 @@
 // GCC 12 takes the undefined operand of its own unmasked intrinsics for a fault (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx2,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 
 namespace qsweep::kernels {
 namespace {
@@ -61,6 +61,30 @@ V sub(V a, V b) {
 V mul(V a, V b) {
   return _mm512_mul_ps(a, b);
 }
+V div(V a, V b) {
+  return _mm512_div_ps(a, b);
+}
+// b where either is NaN, as in every instruction set here.
+V max(V a, V b) {
+  return _mm512_max_ps(a, b);
+}
+// value * 2^n, n in the low bits of `n_bits`.
+V shift_exponent(V value, V n_bits) {
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(value),
+                                              _mm512_slli_epi32(_mm512_castps_si512(n_bits), 23)));
+}
+// 0 where x < limit, else value; NaN is not below.
+V zero_below(float limit, V x, V value) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, set1(limit), _CMP_NLT_UQ), value);
+}
+V minus_magnitude(V x) {
+  return _mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_castps_si512(x), _mm512_set1_epi32(static_cast<int>(0x80000000u))));
+}
+// `negative` in lanes whose x has its sign set.
+V where_negative(V x, V negative, V otherwise) {
+  return _mm512_mask_mov_ps(otherwise, _mm512_movepi32_mask(_mm512_castps_si512(x)), negative);
+}
 void store(float* to, V value) {
   _mm512_storeu_ps(to, value);
 }
@@ -105,7 +129,8 @@ namespace qsweep::kernels {
 const RowOps* row_ops_avx512() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && row_ops_avx2() != nullptr) {
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      row_ops_avx2() != nullptr) {
     return &table;
   }
 #endif

@@ -52,6 +52,28 @@ V sub(const V& a, const V& b) {
 V mul(const V& a, const V& b) {
   return each([&](int64_t i) { return a.lane[i] * b.lane[i]; });
 }
+V div(const V& a, const V& b) {
+  return each([&](int64_t i) { return a.lane[i] / b.lane[i]; });
+}
+V max(const V& a, const V& b) {
+  return each([&](int64_t i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+V shift_exponent(const V& value, const V& n_bits) {
+  return each([&](int64_t i) {
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(value.lane[i]) +
+                                (std::bit_cast<uint32_t>(n_bits.lane[i]) << 23));
+  });
+}
+V zero_below(float limit, const V& x, const V& value) {
+  return each([&](int64_t i) { return x.lane[i] < limit ? 0.0f : value.lane[i]; });
+}
+V minus_magnitude(const V& x) {
+  return each([&](int64_t i) { return -std::fabs(x.lane[i]); });
+}
+V where_negative(const V& x, const V& negative, const V& otherwise) {
+  return each(
+      [&](int64_t i) { return std::signbit(x.lane[i]) ? negative.lane[i] : otherwise.lane[i]; });
+}
 void store(float* to, const V& value) {
   for (int64_t i = 0; i < width; ++i) to[i] = value.lane[i];
 }

@@ -2,6 +2,11 @@
 // apart.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
 #include "base/half.hpp"
 #include "kernels/simd/row_ops.hpp"
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "base/half.hpp"
 #include "unit/kernels/numbers.hpp"
 
@@ -13,7 +15,7 @@ namespace {
 using kernels::GroupedRow;
 using kernels::RowOps;
 
-const std::vector<int64_t> lengths = {1, 7, 8, 15, 16, 31, 33, 64, 96, 127, 260};
+const std::vector<int64_t> lengths = {1, 7, 8, 15, 16, 31, 33, 64, 96, 127, 224, 260};
 
 double allowed(double magnitude, int64_t n) {
   return (static_cast<double>(n) + 8) * test::half_ulp * magnitude;
@@ -44,21 +46,98 @@ TEST(RowOps, PlainDots) {
   }
 }
 
-TEST(RowOps, Axpy) {
+TEST(RowOps, DotsAndWeighedSumsOfRows) {
   for (const RowOps* ops : kernels::all_row_ops()) {
+    test::Allowance allowance(std::string(ops->isa) + " rows");
     for (const int64_t n : lengths) {
-      const auto x = test::random_values(n, 3), y = test::random_values(n, 4);
-      std::vector<uint16_t> bf16(x.size());
-      for (size_t i = 0; i < x.size(); ++i) bf16[i] = float_to_bf16(x[i]);
-      auto plain = y, half = y;
-      ops->axpy_fp32(0.37f, x.data(), plain.data(), n);
-      ops->axpy_bf16(0.37f, bf16.data(), half.data(), n);
-      for (size_t i = 0; i < x.size(); ++i) {
-        // Fused or not: at most two roundings.
-        EXPECT_NEAR(plain[i], y[i] + 0.37f * static_cast<double>(x[i]), 4e-7) << ops->isa;
-        EXPECT_NEAR(half[i], y[i] + 0.37f * static_cast<double>(bf16_to_float(bf16[i])), 4e-7);
+      for (const int64_t count : {1, 2, 4, 7}) {
+        const auto rows = test::random_values(count * n, 3), x = test::random_values(n, 4),
+                   p = test::random_values(count, 5), y = test::random_values(n, 6);
+        std::vector<uint16_t> bf16(rows.size());
+        for (size_t i = 0; i < rows.size(); ++i) bf16[i] = float_to_bf16(rows[i]);
+        for (const bool half : {false, true}) {
+          const auto at = [&](int64_t t, int64_t i) -> double {
+            const auto index = static_cast<size_t>(t * n + i);
+            return half ? bf16_to_float(bf16[index]) : rows[index];
+          };
+          std::vector<float> dots(static_cast<size_t>(count)), sums = y;
+          if (half) {
+            ops->dots_bf16(bf16.data(), count, x.data(), n, 0.5f, dots.data());
+            ops->weigh_bf16(p.data(), bf16.data(), count, sums.data(), n);
+          } else {
+            ops->dots_fp32(rows.data(), count, x.data(), n, 0.5f, dots.data());
+            ops->weigh_fp32(p.data(), rows.data(), count, sums.data(), n);
+          }
+          for (int64_t t = 0; t < count; ++t) {
+            double exact = 0, magnitude = 0;
+            for (int64_t i = 0; i < n; ++i) {
+              exact += 0.5 * at(t, i) * x[static_cast<size_t>(i)];
+              magnitude += std::fabs(0.5 * at(t, i) * x[static_cast<size_t>(i)]);
+            }
+            allowance.check(dots[static_cast<size_t>(t)], exact, allowed(magnitude, n), "dot");
+          }
+          for (int64_t i = 0; i < n; ++i) {
+            double exact = y[static_cast<size_t>(i)], magnitude = std::fabs(exact);
+            for (int64_t t = 0; t < count; ++t) {
+              exact += p[static_cast<size_t>(t)] * at(t, i);
+              magnitude += std::fabs(p[static_cast<size_t>(t)] * at(t, i));
+            }
+            const double bound = static_cast<double>(count + 2) * test::half_ulp * magnitude;
+            allowance.check(sums[static_cast<size_t>(i)], exact, bound, "weighed sum");
+          }
+        }
       }
     }
+  }
+}
+
+// The bounds of row_ops.hpp. 4096 steps a unit from 0 down to below the cut, in rows of every
+// length.
+TEST(RowOps, ExpFromMax) {
+  for (const RowOps* ops : kernels::all_row_ops()) {
+    test::Allowance allowance(std::string(ops->isa) + " exp");
+    for (const int64_t n : {int64_t{1}, int64_t{5}, int64_t{16}, int64_t{37}, int64_t{90 * 4096}}) {
+      std::vector<float> x(static_cast<size_t>(n));
+      for (size_t i = 0; i < x.size(); ++i) x[i] = 3.0f - static_cast<float>(i) / 4096;
+      auto got = x;
+      const double total = ops->exp_from_max(got.data(), n);
+      double sum = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double shifted = static_cast<double>(x[i]) - 3, exact = std::exp(shifted);
+        sum += got[i];
+        if (shifted < -86.5) {
+          EXPECT_EQ(got[i], 0) << ops->isa << " at " << shifted;
+        } else {
+          allowance.check(got[i], exact, 6 * test::half_ulp * exact, std::to_string(shifted));
+        }
+      }
+      allowance.check(total, sum, 24 * test::half_ulp * sum, "sum of " + std::to_string(n));
+    }
+    std::vector<float> broken = {1, std::numeric_limits<float>::quiet_NaN(), 2};
+    EXPECT_TRUE(std::isnan(ops->exp_from_max(broken.data(), 3))) << ops->isa;
+  }
+}
+
+TEST(RowOps, Silu) {
+  for (const RowOps* ops : kernels::all_row_ops()) {
+    test::Allowance allowance(std::string(ops->isa) + " silu");
+    for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{200 * 512}}) {
+      std::vector<float> x(static_cast<size_t>(n)), y(x.size());
+      for (size_t i = 0; i < x.size(); ++i) x[i] = 100.0f - static_cast<float>(i) / 512;
+      ops->silu(x.data(), y.data(), n);
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double exact = x[i] / (1 + std::exp(-static_cast<double>(x[i])));
+        if (x[i] < -86.5f) {
+          EXPECT_EQ(y[i], 0) << ops->isa << " at " << x[i];
+        } else {
+          allowance.check(y[i], exact, 10 * test::half_ulp * std::fabs(exact),
+                          std::to_string(x[i]));
+        }
+      }
+    }
+    float broken = std::numeric_limits<float>::quiet_NaN();
+    ops->silu(&broken, &broken, 1);
+    EXPECT_TRUE(std::isnan(broken)) << ops->isa;
   }
 }
 
@@ -84,8 +163,16 @@ void check_grouped(const RowOps& ops, int kind, GroupedRow row, const std::vecto
     magnitude += std::fabs(term);
   }
   const auto dot = kind == 8 ? ops.dot_int8 : kind == 80 ? ops.dot_fp8_e4m3 : ops.dot_4bit;
-  allowance.check(dot(row, x.data()), exact, allowed(magnitude, row.n) + 1e-12,
-                  std::to_string(row.n) + " codes in groups of " + std::to_string(row.group));
+  const std::string where =
+      std::to_string(row.n) + " codes in groups of " + std::to_string(row.group);
+  allowance.check(dot(row, x.data()), exact, allowed(magnitude, row.n) + 1e-12, where);
+  const auto splits = [&](int64_t value) { return value % ops.split_block == 0; };
+  if (kind != 4 || !splits(row.n) || !splits(row.group) || !splits(row.head) || !splits(row.first))
+    return;
+  std::vector<float> split(static_cast<size_t>(row.n));
+  ops.split_pairs(x.data(), row.n, row.high_first, split.data());
+  allowance.check(ops.dot_4bit_split(row, split.data()), exact, allowed(magnitude, row.n) + 1e-12,
+                  where + ", split");
 }
 
 TEST(RowOps, GroupedDots) {
@@ -109,7 +196,7 @@ TEST(RowOps, GroupedDots) {
           check_grouped(*ops, 8, row, x, allowance);
           if (!asymmetric) check_grouped(*ops, 80, row, x, allowance);
           row.levels = levels.data();
-          for (const int64_t first : {int64_t{0}, int64_t{5}, int64_t{34}}) {
+          for (const int64_t first : {int64_t{0}, int64_t{5}, int64_t{34}, int64_t{96}}) {
             row.first = first;
             row.head = first % group;
             for (const bool high_first : {false, true}) {

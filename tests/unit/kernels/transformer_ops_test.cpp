@@ -53,7 +53,8 @@ TEST(SiluMul, MatchesReferenceFarOutToo) {
   for (size_t i = 0; i < got.size(); ++i) {
     const int64_t row = static_cast<int64_t>(i) / ffn, column = static_cast<int64_t>(i) % ffn;
     const double up = both[static_cast<size_t>(row * 2 * ffn + ffn + column)];
-    const double bound = 8 * half_ulp * std::fabs(expected[i]) + 3e-37 * std::fabs(up);
+    // The bound of silu_mul.hpp.
+    const double bound = 12 * half_ulp * std::fabs(expected[i]) + 2.4e-36 * std::fabs(up);
     allowance.check(got[i], expected[i], bound, std::to_string(i));
   }
 }
@@ -182,13 +183,15 @@ TEST(Attention, MatchesReference) {
          {std::tuple<int, int, int, int, int>{1, 0, 1, 1, 2},
           {1, 40, 4, 2, 64},
           {19, 0, 4, 1, 96},
-          {7, 33, 6, 3, 10}}) {
+          {7, 33, 6, 3, 10},
+          {2, 520, 6, 2, 40},
+          {70, 0, 2, 1, 16}}) {
       AttentionCase got(rows, first, heads, kv, dim, type),
           expected(rows, first, heads, kv, dim, type);
       kernels::attention({.threads = 2}, got.args());
       kernels::ref::attention(expected.args());
       // The bound of attention.hpp; scores of these inputs stay below 6, values below 4.
-      const double bound = (first + rows + dim / 8.0 + 24) * half_ulp * 7 * 4;
+      const double bound = (first + rows + dim / 8.0 + 48) * half_ulp * 7 * 4;
       for (size_t i = 0; i < got.y.size(); ++i)
         allowance.check(got.y[i], expected.y[i], bound, std::to_string(i));
     }
