@@ -3,10 +3,12 @@
 //   for row r: row r stands at position first + r and sees every position up to its own, all of
 //   them already appended. q [rows, heads, D], row stride ldq; y [rows, heads, D], row stride ldy;
 //   cache [kv_heads, capacity, D], fp32 or bf16; query head h reads KV head h / (heads / kv_heads).
-// Scores, softmax and sums in fp32 (the softmax denominator in double, 16 vectors at a time); with bf16 activations the
-// probabilities and y are rounded, as the fused kernels of torch do.
+// Scores, softmax and sums in fp32 (the softmax denominator in double, 16 vectors at a time); with
+// bf16 activations the probabilities and y are rounded, as the fused kernels of torch do.
+//
 // Bytes: cache 2 kv_heads n D element, once a query tile. FLOPs: 4 rows heads n D.
-// |error| <= (n + D / 8 + 48) 2^-24 (1 + max|s|) max|v| in fp32: n for the weighted sum, D / 8 and 8
+//
+// |error| <= (n + D / 8 + 48) 2^-24 (1 + max|s|) max|v| in fp32: n for the weighted sum, D / 8 + 8
 // for the scores, 6 and 24 for the exponentials and their sum (simd/row_ops.hpp), 10 for the rest.
 #pragma once
 
