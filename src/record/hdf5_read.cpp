@@ -144,6 +144,7 @@ std::vector<std::string> read_texts(hid_t dataset, uint64_t count, const Limits&
   if (room.full()) too_much_text(limits, where);
   check(code, bad, "cannot read", where);
   std::vector<std::string> texts;
+  texts.reserve(count);
   for (const char* text : raw) texts.emplace_back(text != nullptr ? text : "");
   return texts;
 }

@@ -64,9 +64,11 @@ std::vector<std::string> checked_links(const hdf5::Group& group) {
 }
 
 void read_metrics(const hdf5::Group& group, RunRecord& record) {
+  hdf5::Limits one_value = run_limits;
+  one_value.values = 1;
   for (const std::string& name : checked_links(group)) {
     if (schema::find_metric(name) == nullptr) continue;
-    const Dataset data = group.read(name, run_limits);
+    const Dataset data = group.read(name, one_value);
     const auto* values = std::get_if<std::vector<double>>(&data.values);
     if (values == nullptr || values->size() != 1) {
       throw_invalid("unreadable metric " + group.where(name), "one float is expected");

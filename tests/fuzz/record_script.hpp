@@ -136,7 +136,7 @@ inline hid_t made_space(Script& script, uint64_t& count) {
                                                8,
                                                100,
                                                1000,
-                                               65536,
+                                               3000,
                                                (1u << 24) + 1,
                                                hsize_t{1} << 40,
                                                hsize_t{1} << 62,
