@@ -2,20 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
-#include "base/error.hpp"
 #include "base/half.hpp"
 #include "device/context.hpp"
 
 namespace qsweep::kernels {
 
-inline void require_cpu(const device::Context& context, std::string_view op) {
-  if (context.backend != device::Backend::cpu) {
-    throw Error(ErrorKind::unavailable, std::string(op) + " has no CUDA kernel in this build",
-                "the CPU backend is complete", "use --backend cpu");
-  }
+inline bool on_gpu(const device::Context& context) {
+  return context.backend == device::Backend::cuda;
 }
 
 inline void count(const device::Context& context, std::string_view kernel) {
@@ -23,7 +18,7 @@ inline void count(const device::Context& context, std::string_view kernel) {
 }
 
 // A value as the activation type holds it.
-inline float stored(device::Compute compute, float value) {
+QSWEEP_HD inline float stored(device::Compute compute, float value) {
   return compute == device::Compute::bf16 ? bf16_to_float(float_to_bf16(value)) : value;
 }
 
@@ -31,7 +26,7 @@ inline int threads_of(const device::Context& context) {
   return context.threads > 1 ? context.threads : 1;
 }
 
-inline int64_t tiles(int64_t count, int64_t tile) {
+QSWEEP_HD inline int64_t tiles(int64_t count, int64_t tile) {
   return (count + tile - 1) / tile;
 }
 

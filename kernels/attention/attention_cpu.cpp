@@ -97,7 +97,7 @@ void attend_tile(device::Compute compute, const AttentionArgs& args, int64_t hea
 }  // namespace
 
 void cache_append(const device::Context& context, const CacheAppendArgs& args) {
-  require_cpu(context, "cache_append");
+  if (on_gpu(context)) return cuda::cache_append(context, args);
   count(context, "attention/cache_append");
   const CacheView& cache = args.cache;
   for (int64_t r = 0; r < args.rows; ++r) {
@@ -115,7 +115,7 @@ void cache_append(const device::Context& context, const CacheAppendArgs& args) {
 }
 
 void attention(const device::Context& context, const AttentionArgs& args) {
-  require_cpu(context, "attention");
+  if (on_gpu(context)) return cuda::attention(context, args);
   const bool products = args.rows >= least_product_rows && args.keys.type == CacheType::fp32 &&
                         args.values.type == CacheType::fp32;
   count(context, products         ? "attention/prefill_product"

@@ -6,14 +6,18 @@
 
 namespace qsweep::kernels {
 
-std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
+std::string linear_kernel_name(const std::string& strategy, const quant::FormatSpec& spec) {
   std::string format = quant::to_string(spec);
   std::replace(format.begin(), format.end(), ' ', '_');
-  return (rows <= gemv_max_rows ? "linear/gemv/" : "linear/gemm_tile/") + format;
+  return "linear/" + strategy + "/" + format;
+}
+
+std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
+  return linear_kernel_name(rows <= gemv_max_rows ? "gemv" : "gemm_tile", spec);
 }
 
 void linear(const device::Context& context, const LinearArgs& args) {
-  require_cpu(context, "linear");
+  if (on_gpu(context)) return cuda::linear(context, args);
   if (args.rows == 0) return;
   if (args.rows <= gemv_max_rows) {
     gemv_packed_rows(context, args);

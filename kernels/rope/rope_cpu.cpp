@@ -6,7 +6,7 @@
 namespace qsweep::kernels {
 
 void rope_table(const device::Context& context, const RopeTableArgs& args) {
-  require_cpu(context, "rope_table");
+  if (on_gpu(context)) return cuda::rope_table(context, args);
   count(context, "rope/table");
   const auto factor = static_cast<float>(args.attention_factor);
 #pragma omp parallel for num_threads(threads_of(context)) if (args.rows >= 64) schedule(static)
@@ -20,7 +20,7 @@ void rope_table(const device::Context& context, const RopeTableArgs& args) {
 }
 
 void rope(const device::Context& context, const RopeArgs& args) {
-  require_cpu(context, "rope");
+  if (on_gpu(context)) return cuda::rope(context, args);
   count(context, "rope/rotate_half");
   const device::Compute compute = context.compute;
   const int64_t half = args.head_dim / 2;

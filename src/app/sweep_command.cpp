@@ -28,15 +28,14 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr uint64_t max_study_bytes = 1 << 20;
-constexpr double resident_share =
-    0.5;  // of the node's memory, for resident weights of all its ranks
 
 struct Settings {
   std::string study = "configs/quickstart.yaml";
-  std::string out = "data/runs", tag, backend = "auto", compute = "fp32";
+  std::string out = "data/runs", tag, backend = "auto", compute = "auto";
   std::vector<std::string> only, overrides;
   int64_t repeats = 0, ranks = 0;
   int expect_ranks = 0, threads = 0;
+  bool allow_sharing = false;
   bool plan = false, prep_only = false, reduce_only = false, retry_failed = false, help = false,
        version = false;
 };
@@ -55,7 +54,8 @@ po::options_description describe(Settings& s) {
       "reduce-only", po::bool_switch(&s.reduce_only), "aggregate what is there")(
       "backend", po::value(&s.backend)->default_value(s.backend), "auto, cpu or cuda")(
       "compute", po::value(&s.compute)->default_value(s.compute),
-      "activations between ops: fp32 or bf16")(
+      "activations between ops: fp32 or bf16; auto is fp32 on the CPU, bf16 on the GPU")(
+      "allow-sharing", po::bool_switch(&s.allow_sharing), "let ranks of a node share a GPU")(
       "threads", po::value(&s.threads)->default_value(0, "cores of the rank"), "threads of a rank")(
       "only", po::value(&s.only)->composing(),
       "keep runs whose id, config, workload or path matches a glob")(
@@ -130,6 +130,28 @@ int reduce_and_print(const fs::path& folder) {
   return report.failed + report.unproven > 0 ? 4 : 0;
 }
 
+Engine engine_of(const Settings& settings) {
+  return resolve(settings.backend, settings.compute);
+}
+
+// The whole job runs on what rank 0 finds: run ids depend on it.
+Settings agreed(Settings settings, const comm::Communicator& communicator) {
+  std::string text;
+  comm::coordinated(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const Engine engine = engine_of(settings);
+    text = std::string(name_of(engine.backend)) + " " + std::string(name_of(engine.compute));
+  });
+  text = communicator.broadcast(text, 0);
+  settings.backend = text.substr(0, text.find(' '));
+  settings.compute = text.substr(text.find(' ') + 1);
+  return settings;
+}
+
+NodePlace place_of(const Settings& settings, const comm::Communicator& communicator) {
+  return {communicator.local_rank(), communicator.local_size(), settings.allow_sharing};
+}
+
 // What rank 0 reaches here, told to all, since every rank must make the same plan. The engine's
 // matrix products reach about half of either ceiling (measured on the miniatures with one thread).
 sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& communicator) {
@@ -140,7 +162,8 @@ sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& 
     if (communicator.rank() != 0) return;
     const int threads =
         settings.threads > 0 ? settings.threads : threads_of_rank(communicator.local_size());
-    const auto context = make_context("cpu", settings.compute, threads);
+    const auto context =
+        make_context(engine_of(settings), threads, place_of(settings, communicator));
     const eval::Ceilings ceilings = eval::measure_ceilings(context, 64u << 20);
     text =
         nlohmann::json({engine_share * ceilings.flops_per_s, engine_share * ceilings.bytes_per_s})
@@ -167,9 +190,13 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   options.study_text = read_file(plan.study.file, max_study_bytes);
   const int threads =
       settings.threads > 0 ? settings.threads : threads_of_rank(communicator.local_size());
-  options.context = make_context(settings.backend, settings.compute, threads);
-  options.memory_bytes = static_cast<uint64_t>(
-      resident_share * static_cast<double>(physical_memory_bytes()) / communicator.local_size());
+  const Engine engine = engine_of(settings);
+  const NodePlace place = place_of(settings, communicator);
+  // Staging needs no GPU, so that a login node can do it.
+  if (!settings.prep_only) {
+    options.context = make_context(engine, threads, place);
+    options.memory_bytes = resident_bytes(engine, place);
+  }
   options.retry_failed = settings.retry_failed;
   options.prep_only = settings.prep_only;
   if (communicator.rank() == 0) {
@@ -179,9 +206,10 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   return options;
 }
 
-int sweep_on_ranks(const Settings& settings) {
+int sweep_on_ranks(const Settings& asked) {
   catch_signals();
   const comm::Communicator communicator;
+  const Settings settings = agreed(asked, communicator);
   const bool speaks = communicator.rank() == 0;
   sweep::Plan plan;
   fs::path folder;
@@ -248,7 +276,8 @@ int sweep_command(const Arguments& arguments) {
   if (settings.plan) {
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
     const sweep::Plan plan =
-        sweep::make_plan(study, {settings.only, settings.repeats, {}, settings.compute});
+        sweep::make_plan(study, {settings.only, settings.repeats, {},
+                                 std::string(name_of(engine_of(settings).compute))});
     std::cout << sweep::plan_text(plan, settings.ranks);
     return 0;
   }

@@ -9,6 +9,9 @@
 #include <string_view>
 
 #include "base/names.hpp"
+#include "device/buffer.hpp"
+
+struct CUstream_st;
 
 namespace qsweep::device {
 
@@ -31,6 +34,10 @@ struct Context {
   Compute compute = Compute::fp32;
   int threads = 1;               // OpenMP threads; results do not depend on it
   KernelCalls* calls = nullptr;  // not owned; may be null
+  CUstream_st* stream = nullptr;  // cudaStream_t; every kernel and copy of a process is on this one
+
+  // Where ops expect activations, weights and caches.
+  Place place() const { return backend == Backend::cuda ? Place::gpu : Place::host; }
 };
 
 }  // namespace qsweep::device

@@ -5,6 +5,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "eval/gpu_watch.hpp"
 #include "record/provenance.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
@@ -85,7 +86,8 @@ void Executor::load_checkpoint() {
 // Drops the configs longest unused until their weights fit; never the baseline, which the others
 // share.
 void Executor::make_room(size_t keep) {
-  const auto held = [this] { return device::memory_usage().current[0]; };
+  const device::Place place = options_.context.place();
+  const auto held = [place] { return device::memory_usage(place).current[0]; };
   while (options_.memory_bytes > 0 && held() > options_.memory_bytes) {
     auto oldest = models_.end();
     for (auto it = models_.begin(); it != models_.end(); ++it) {
@@ -189,6 +191,7 @@ Executor::Outcome Executor::execute(size_t index) {
   const Run& run = plan_.runs.at(index);
   Outcome outcome{"ok", {}, 0};
   record::RunRecord record = start_record(run);
+  const eval::GpuWatch gpu(options_.context);
   const Stopwatch watch;
   const auto fail = [&](const std::string& reason) {
     // A failed run keeps its identity and its reason; half-filled samples are not data.
@@ -212,6 +215,7 @@ Executor::Outcome Executor::execute(size_t index) {
     fail(error.what());
   }
   outcome.seconds = watch.seconds();
+  gpu.finish(record);
   record.set("status", outcome.status);
   record.set("error", outcome.error);
   record.set("end", utc_now_iso());
