@@ -69,8 +69,8 @@ const void* kv_start(const CacheView& cache, int64_t kv_head) {
   return static_cast<const std::byte*>(cache.data) + kv_head * bytes;
 }
 
-void run_chunk(const device::Context& context, const Chunk& chunk, float* scores,
-               uint16_t* rounded, uint16_t* q16) {
+void run_chunk(const device::Context& context, const Chunk& chunk, float* scores, uint16_t* rounded,
+               uint16_t* q16) {
   const AttentionArgs& args = chunk.args;
   const int64_t dim = args.keys.head_dim, rows = chunk.rows, width = chunk.width();
   const int64_t group = args.heads / args.keys.kv_heads;

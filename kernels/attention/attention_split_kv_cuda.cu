@@ -79,7 +79,8 @@ __device__ void score(const AttentionArgs& args, const T* keys, int64_t begin, i
   }
 }
 
-// Sum over the block's positions of p[t] values[t], to partial [D]; `lines` [4 warps, D] is scratch.
+// Sum over the block's positions of p[t] values[t], to partial [D]; `lines` [4 warps, D] is
+// scratch.
 template <class T, int Pieces>
 __device__ void weigh(const AttentionArgs& args, const T* values, int64_t begin, int64_t n,
                       const float* p, float* lines, float* partial) {

@@ -1,4 +1,5 @@
-// Index of a row's largest value by a whole block: the first of equals, NaN never, 0 if all are NaN.
+// Index of a row's largest value by a whole block: the first of equals, NaN never, 0 if all are
+// NaN.
 #pragma once
 
 #include "kernels/cuda/launch.cuh"

@@ -49,14 +49,14 @@ void multiply(const device::Context& context, const Product& p) {
   if (p.rows == 0 || p.cols == 0 || p.batch == 0) return;
   const cudaDataType type = p.operand == Operand::bf16 ? CUDA_R_16BF : CUDA_R_32F;
   const float zero = 0;
-  blas_check(cublasGemmStridedBatchedEx(
-                 handle_of(context), p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
-                 static_cast<int>(p.cols), static_cast<int>(p.rows), static_cast<int>(p.inner),
-                 &p.scale, p.b, type, static_cast<int>(p.ldb), p.stride_b, p.a, type,
-                 static_cast<int>(p.lda), p.stride_a, &zero, p.c, CUDA_R_32F,
-                 static_cast<int>(p.ldc), p.stride_c, static_cast<int>(p.batch),
-                 CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-             "a matrix product");
+  blas_check(
+      cublasGemmStridedBatchedEx(
+          handle_of(context), p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
+          static_cast<int>(p.cols), static_cast<int>(p.rows), static_cast<int>(p.inner), &p.scale,
+          p.b, type, static_cast<int>(p.ldb), p.stride_b, p.a, type, static_cast<int>(p.lda),
+          p.stride_a, &zero, p.c, CUDA_R_32F, static_cast<int>(p.ldc), p.stride_c,
+          static_cast<int>(p.batch), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+      "a matrix product");
 }
 
 }  // namespace qsweep::kernels::cuda

@@ -87,7 +87,8 @@ double matrix_rate(const device::Context& context) {
   const auto bytes = static_cast<uint64_t>(n * n * (bf16 ? 2 : 4));
   // Signs and mantissas are random, exponents those of [1, 2).
   const uint32_t keep = bf16 ? 0x807F807Fu : 0x807FFFFFu, set = bf16 ? 0x3F803F80u : 0x3F800000u;
-  const Buffer a = random_words(context, bytes, keep, set), b = random_words(context, bytes, keep, set);
+  const Buffer a = random_words(context, bytes, keep, set),
+               b = random_words(context, bytes, keep, set);
   Buffer c(static_cast<size_t>(n * n) * 4, device::MemoryClass::workspace, device::Place::gpu);
   Product product;
   product.operand = bf16 ? Operand::bf16 : Operand::fp32;

@@ -29,11 +29,10 @@ void launch(const device::Context& context, void (*kernel)(P...), const Grid& gr
   config.attrs = &overlap;
   config.numAttrs = 1;
   if (grid.shared_bytes > 48 * 1024) {
-    device::cuda_check(
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(grid.shared_bytes)),
-        "asking for shared memory");
+    device::cuda_check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                            cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                            static_cast<int>(grid.shared_bytes)),
+                       "asking for shared memory");
   }
   device::cuda_check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...),
                      "launching a kernel");

@@ -2,6 +2,10 @@
 // src/quant/format, the same as on the host.
 #pragma once
 
+#include <cuda_runtime.h>
+
+#include <array>
+
 #include "quant/format/formats.hpp"
 #include "quant/format/groups.hpp"
 #include "quant/format/scales.hpp"
@@ -102,8 +106,7 @@ __device__ float decode(const PackedView& w, int64_t row, int64_t col) {
     return code_value<F>(line, e.at, false, 0);
   } else {
     const float zero = w.asymmetric ? w.zeros(e.line, e.group) : 0.0f;
-    return code_value<F>(line, e.at, w.asymmetric, zero) *
-           w.scale(w.groups.index(e.line, e.group));
+    return code_value<F>(line, e.at, w.asymmetric, zero) * w.scale(w.groups.index(e.line, e.group));
   }
 }
 

@@ -8,7 +8,8 @@ namespace {
 
 constexpr int warps = 4;
 
-__device__ void put(const CacheView& cache, int64_t head, int64_t position, int64_t i, float value) {
+__device__ void put(const CacheView& cache, int64_t head, int64_t position, int64_t i,
+                    float value) {
   const int64_t at = (head * cache.capacity + position) * cache.head_dim + i;
   if (cache.type == CacheType::fp32) {
     static_cast<float*>(cache.data)[at] = value;

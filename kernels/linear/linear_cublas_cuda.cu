@@ -45,8 +45,8 @@ void dequantize_rows(const device::Context& context, const quant::PackedMatrix& 
 }
 
 bool used_as_is(const device::Context& context, quant::FormatId id) {
-  return id == (context.compute == device::Compute::bf16 ? quant::FormatId::bf16
-                                                         : quant::FormatId::fp32);
+  return id ==
+         (context.compute == device::Compute::bf16 ? quant::FormatId::bf16 : quant::FormatId::fp32);
 }
 
 }  // namespace
@@ -54,15 +54,16 @@ bool used_as_is(const device::Context& context, quant::FormatId id) {
 void linear_cublas(const device::Context& context, const LinearArgs& args) {
   using device::Buffer;
   const quant::PackedMatrix& w = *args.weight;
-  const bool bf16 = context.compute == device::Compute::bf16, as_is = used_as_is(context, w.spec.id);
+  const bool bf16 = context.compute == device::Compute::bf16,
+             as_is = used_as_is(context, w.spec.id);
   count_strategy(context, as_is ? "cublas" : "dequantize_cublas", w, args.calls);
   const int64_t element = bf16 ? 2 : 4;
   const int64_t piece =
       as_is ? w.rows : std::clamp<int64_t>(piece_bytes / (w.cols * element), 1, w.rows);
   Buffer decoded(static_cast<size_t>(as_is ? 0 : piece * w.cols * element),
                  device::MemoryClass::workspace, device::Place::gpu);
-  Buffer x16(static_cast<size_t>(bf16 ? args.rows * w.cols * 2 : 0),
-             device::MemoryClass::workspace, device::Place::gpu);
+  Buffer x16(static_cast<size_t>(bf16 ? args.rows * w.cols * 2 : 0), device::MemoryClass::workspace,
+             device::Place::gpu);
   if (bf16) to_bf16(context, args.x, args.ldx, args.rows, w.cols, x16.as<uint16_t>());
   Product product;
   product.operand = bf16 ? Operand::bf16 : Operand::fp32;

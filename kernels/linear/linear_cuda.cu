@@ -14,7 +14,8 @@ void count_strategy(const device::Context& context, const char* strategy,
 // One linear without gaps in x and y is linears() of one part.
 void linear(const device::Context& context, const LinearArgs& args) {
   if (args.rows == 0) return;
-  const bool dense = args.rows == 1 || (args.ldx == args.weight->cols && args.ldy == args.weight->rows);
+  const bool dense =
+      args.rows == 1 || (args.ldx == args.weight->cols && args.ldy == args.weight->rows);
   const LinearPart part{args.weight, args.bias, args.calls};
   LinearsArgs whole{};
   whole.parts = {&part, 1};

@@ -16,7 +16,9 @@ using quant::FormatSpec;
 constexpr int64_t most_input_bytes = int64_t{200} << 10;
 
 template <class F>
-concept Streamable = requires { Codes<F>::parts; };
+concept Streamable = requires {
+  Codes<F>::parts;
+};
 
 // Words of a lane's chunk: as long as four chunks of a quad lie in one group, at most 16 bytes.
 int chunk_words(const FormatSpec& spec, int64_t cols) {

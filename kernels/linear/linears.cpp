@@ -15,8 +15,8 @@ void linears(const device::Context& context, const LinearsArgs& args) {
   const int64_t in = args.parts.front().weight->cols;
   const float* x = args.x;
   if (args.norm_weight != nullptr) {
-    rmsnorm(context, {args.x, in, args.norm_weight, args.norm_eps, args.rows, 1, in, args.normed,
-                      in});
+    rmsnorm(context,
+            {args.x, in, args.norm_weight, args.norm_eps, args.rows, 1, in, args.normed, in});
     x = args.normed;
   }
   int64_t out = 0;
@@ -24,8 +24,7 @@ void linears(const device::Context& context, const LinearsArgs& args) {
   float* product = args.finish == Finish::none ? args.y : args.product;
   int64_t column = 0;
   for (const LinearPart& part : args.parts) {
-    linear(context,
-           {part.weight, part.bias, x, in, args.rows, product + column, out, part.calls});
+    linear(context, {part.weight, part.bias, x, in, args.rows, product + column, out, part.calls});
     column += part.weight->rows;
   }
   if (args.finish == Finish::residual) {

@@ -4,9 +4,9 @@
 //   none      y = p
 //   residual  y = y + p
 //   gate      y = silu(first half of p) * second half
-// By definition what rmsnorm(), linear(), residual_add() and silu_mul() give one after another, with
-// their rounding, their bytes and their bounds; on the CPU and for many rows it is just that. The
-// GPU's one-pass kernel, linear/stream, is in linear_cuda.cuh.
+// By definition what rmsnorm(), linear(), residual_add() and silu_mul() give one after another,
+// with their rounding, their bytes and their bounds; on the CPU and for many rows it is just that.
+// The GPU's one-pass kernel, linear/stream, is in linear_cuda.cuh.
 #pragma once
 
 #include <span>
@@ -16,9 +16,9 @@
 namespace qsweep::kernels {
 
 struct LinearPart {
-  const quant::PackedMatrix* weight;      // [out, in], the same `in` in all parts
-  const float* bias = nullptr;            // [out] or null
-  device::KernelCalls* calls = nullptr;   // the layer's own ledger, or null
+  const quant::PackedMatrix* weight;     // [out, in], the same `in` in all parts
+  const float* bias = nullptr;           // [out] or null
+  device::KernelCalls* calls = nullptr;  // the layer's own ledger, or null
 };
 
 enum class Finish { none, residual, gate };
@@ -30,9 +30,9 @@ struct LinearsArgs {
   const float* norm_weight = nullptr;  // [in], or null: x is taken as it is
   double norm_eps = 0;
   Finish finish = Finish::none;
-  float* y;                    // [rows, out] without gaps; gate: [rows, out / 2]
-  float* normed = nullptr;     // scratch [rows, in], needed with norm_weight
-  float* product = nullptr;    // scratch [rows, out], needed with a finish; may not be y
+  float* y;                  // [rows, out] without gaps; gate: [rows, out / 2]
+  float* normed = nullptr;   // scratch [rows, in], needed with norm_weight
+  float* product = nullptr;  // scratch [rows, out], needed with a finish; may not be y
 };
 void linears(const device::Context& context, const LinearsArgs& args);
 

@@ -18,9 +18,7 @@ struct Natural {
 };
 // int4: a mask takes nibble i of the low half word and nibble i of the high one at once.
 struct HalfWords {
-  __host__ __device__ static constexpr int column(int place) {
-    return place / 2 + (place % 2) * 4;
-  }
+  __host__ __device__ static constexpr int column(int place) { return place / 2 + (place % 2) * 4; }
 };
 
 // nf4's table: for each byte of two codes the pair of rounded levels and the pair of what is left.
@@ -99,8 +97,8 @@ struct Codes<quant::format::Int8> {
     float value[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      value[i] = __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u + static_cast<unsigned>(i))) -
-                 offset;
+      value[i] =
+          __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u + static_cast<unsigned>(i))) - offset;
     }
     return {{{{bf16_pair(value[0], value[1]), bf16_pair(value[2], value[3])}}}};
   }

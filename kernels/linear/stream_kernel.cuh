@@ -1,12 +1,12 @@
 // The kernel behind linear/stream: see linear_cuda.cuh for what it computes and how exactly.
 //
-// A tile is eight rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps share
-// a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g: `Words` words of
-// codes. The four chunks of a quad stand side by side, so a slab of 4 chunks of a row is read in one
-// piece, and four slabs are in flight while the four before are multiplied. The tensor cores see W
-// as the right operand (rows of W are columns), the input as the left one (up to 16 rows), which
-// waits in shared memory as bf16. Weights do not depend on earlier kernels, so the first ones are
-// under way before the input is there.
+// A tile is eight rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps
+// share a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g: `Words` words
+// of codes. The four chunks of a quad stand side by side, so a slab of 4 chunks of a row is read in
+// one piece, and four slabs are in flight while the four before are multiplied. The tensor cores
+// see W as the right operand (rows of W are columns), the input as the left one (up to 16 rows),
+// which waits in shared memory as bf16. Weights do not depend on earlier kernels, so the first ones
+// are under way before the input is there.
 #pragma once
 
 #include "kernels/common.hpp"
@@ -33,7 +33,7 @@ struct Stream {
   int segment_count;
   int64_t units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
   const float* x;
-  int rows;           // of x, at most 16
+  int rows;  // of x, at most 16
   int64_t cols, slabs_a_warp;
   const float* norm_weight;
   float norm_eps;

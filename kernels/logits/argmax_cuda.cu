@@ -23,8 +23,7 @@ void argmax_rows(const device::Context& context, const float* x, int64_t rows, i
                  int32_t* out, int32_t* position) {
   count(context, "logits/argmax");
   if (rows == 0) return;
-  launch(context, argmax_row, {blocks_for(rows, 1), dim3(threads)}, x, cols, out,
-         position);
+  launch(context, argmax_row, {blocks_for(rows, 1), dim3(threads)}, x, cols, out, position);
 }
 
 }  // namespace qsweep::kernels::cuda

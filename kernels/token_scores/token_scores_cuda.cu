@@ -21,7 +21,8 @@ __device__ void log_softmax_row(float* x, int64_t n, Scratch& scratch) {
   for (int64_t i = threadIdx.x; i < n; i += threads) largest = fmaxf(largest, x[i]);
   largest = over_block(largest, scratch.largest, Larger{});
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < n; i += threads) sum += static_cast<double>(expf(x[i] - largest));
+  for (int64_t i = threadIdx.x; i < n; i += threads)
+    sum += static_cast<double>(expf(x[i] - largest));
   sum = over_block(sum, scratch.sum, Add{});
   const double offset = static_cast<double>(largest) + log(sum);
   for (int64_t i = threadIdx.x; i < n; i += threads) {

@@ -101,9 +101,8 @@ std::vector<int32_t> continue_greedily(const device::Context& context, model::Mo
 int generate_command(const Arguments& arguments) {
   const Settings settings = parse(arguments);
   if (settings.help) return 0;
-  const auto context =
-      make_context(resolve(settings.backend, settings.compute),
-                   settings.threads > 0 ? settings.threads : threads_of_rank(1));
+  const auto context = make_context(resolve(settings.backend, settings.compute),
+                                    settings.threads > 0 ? settings.threads : threads_of_rank(1));
   const auto folder = model::resolve_model(settings.model, std::filesystem::current_path());
   const auto checkpoint = model::Checkpoint::open(folder);
   const quant::QuantConfig config =

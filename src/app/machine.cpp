@@ -73,8 +73,8 @@ uint64_t resident_bytes(const Engine& engine, const NodePlace& place) {
   }
   const int gpus = std::max(1, device::gpu_count());
   const int sharing = (place.local_ranks + gpus - 1) / gpus;
-  return static_cast<uint64_t>(
-      gpu_share * static_cast<double>(device::gpu_info().memory_bytes) / sharing);
+  return static_cast<uint64_t>(gpu_share * static_cast<double>(device::gpu_info().memory_bytes) /
+                               sharing);
 }
 
 }  // namespace qsweep::app

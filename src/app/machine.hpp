@@ -13,8 +13,8 @@ namespace qsweep::app {
 int threads_of_rank(int local_ranks);
 uint64_t physical_memory_bytes();
 
-// What --backend and --compute mean here: auto is the GPU where one is visible, and bf16 there, fp32
-// on the CPU.
+// What --backend and --compute mean here: auto is the GPU where one is visible, and bf16 there,
+// fp32 on the CPU.
 struct Engine {
   device::Backend backend = device::Backend::cpu;
   device::Compute compute = device::Compute::fp32;

@@ -80,7 +80,7 @@ Settings parse(const Arguments& arguments, std::string& usage) {
   po::notify(values);
   std::ostringstream text;
   text << "usage: qsweep [STUDY.yaml] [options]\n"
-          "       qsweep tokenize|generate|quantize|inspect|status|doctor --help\n\n"
+          "       qsweep tokenize|generate|quantize|make-model|inspect|status|doctor --help\n\n"
        << visible
        << "\nexit codes: 0 done; 2 wrong usage or invalid study; 3 no GPU; 4 some runs failed;\n"
           "            75 interrupted, resumable; 1 anything else\n";
@@ -275,9 +275,9 @@ int sweep_command(const Arguments& arguments) {
   }
   if (settings.plan) {
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    const sweep::Plan plan =
-        sweep::make_plan(study, {settings.only, settings.repeats, {},
-                                 std::string(name_of(engine_of(settings).compute))});
+    const sweep::Plan plan = sweep::make_plan(
+        study,
+        {settings.only, settings.repeats, {}, std::string(name_of(engine_of(settings).compute))});
     std::cout << sweep::plan_text(plan, settings.ranks);
     return 0;
   }

@@ -32,8 +32,8 @@ class KernelCalls {
 struct Context {
   Backend backend = Backend::cpu;
   Compute compute = Compute::fp32;
-  int threads = 1;               // OpenMP threads; results do not depend on it
-  KernelCalls* calls = nullptr;  // not owned; may be null
+  int threads = 1;                // OpenMP threads; results do not depend on it
+  KernelCalls* calls = nullptr;   // not owned; may be null
   CUstream_st* stream = nullptr;  // cudaStream_t; every kernel and copy of a process is on this one
 
   // Where ops expect activations, weights and caches.

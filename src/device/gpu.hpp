@@ -45,8 +45,8 @@ void copy_on_gpu(const Context& context, void* to, const void* from, size_t byte
 // Waits for everything on the stream. A backend without a stream is always done.
 void synchronize(const Context& context);
 
-// Workspace that a recorded graph goes on using: what is freed between open() and close() stays with
-// the lease, is booked, and goes back to the pool with it. One lease is open at a time.
+// Workspace that a recorded graph goes on using: what is freed between open() and close() stays
+// with the lease, is booked, and goes back to the pool with it. One lease is open at a time.
 class WorkspaceLease {
  public:
   WorkspaceLease() = default;

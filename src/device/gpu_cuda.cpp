@@ -225,7 +225,8 @@ void copy_bytes(void* to, Place to_place, const void* from, Place from_place, si
     return;
   }
   const cudaStream_t stream = taken().stream;
-  // The driver copies small pageable memory by a detour; a token's way back is on the critical path.
+  // The driver copies small pageable memory by a detour; a token's way back is on the critical
+  // path.
   const bool small = bytes <= staging_bytes && to_place == Place::host;
   void* target = small ? staging() : to;
   cuda_check(cudaMemcpyAsync(target, from, bytes, kind(to_place, from_place), stream), "copying");

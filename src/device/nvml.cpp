@@ -79,14 +79,14 @@ GpuReading read_gpu(const std::string& uuid) {
 }
 
 std::string throttle_text(uint64_t reasons) {
-  constexpr auto names = std::to_array<std::pair<uint64_t, std::string_view>>(
-      {{0x04, "sw_power_cap"},
-       {0x08, "hw_slowdown"},
-       {0x10, "sync_boost"},
-       {0x20, "sw_thermal_slowdown"},
-       {0x40, "hw_thermal_slowdown"},
-       {0x80, "hw_power_brake"},
-       {0x100, "display_clock_setting"}});
+  constexpr auto names =
+      std::to_array<std::pair<uint64_t, std::string_view>>({{0x04, "sw_power_cap"},
+                                                            {0x08, "hw_slowdown"},
+                                                            {0x10, "sync_boost"},
+                                                            {0x20, "sw_thermal_slowdown"},
+                                                            {0x40, "hw_thermal_slowdown"},
+                                                            {0x80, "hw_power_brake"},
+                                                            {0x100, "display_clock_setting"}});
   std::string text;
   for (const auto& [bit, name] : names) {
     if ((reasons & bit) == 0) continue;

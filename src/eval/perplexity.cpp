@@ -84,9 +84,9 @@ class Scorer {
     const device::Place place = context.place(), host = device::Place::host;
     device::copy_bytes(targets_.data(), place, targets.data(), host, targets.size_bytes());
     auto* out = scores_.as<double>();
-    kernels::token_scores(context, {q.data(), reference != nullptr ? p.data() : nullptr,
-                                    targets_.as<int32_t>(), count, q.cols, out, out + count,
-                                    out + 2 * count});
+    kernels::token_scores(
+        context, {q.data(), reference != nullptr ? p.data() : nullptr, targets_.as<int32_t>(),
+                  count, q.cols, out, out + count, out + 2 * count});
     std::vector<double> values(static_cast<size_t>(reference != nullptr ? 3 * count : count));
     device::copy_bytes(values.data(), host, out, place, values.size() * sizeof(double));
     double* const sums[] = {&score.nll, &score.kl, &score.agreement};

@@ -105,8 +105,7 @@ class Builder {
 
   Vector placed(Matrix matrix) const {
     if (matrix.buffer.place() != model_.place) {
-      matrix.buffer =
-          device::copy_of(matrix.buffer, device::MemoryClass::weights, model_.place);
+      matrix.buffer = device::copy_of(matrix.buffer, device::MemoryClass::weights, model_.place);
     }
     return std::make_shared<Matrix>(std::move(matrix));
   }
@@ -185,8 +184,7 @@ class Builder {
       report_->quantize_seconds += seconds;
       report_->errors.push_back(quant::measure_error(result.name, result.layer, packed, weights));
     }
-    result.weight =
-        std::make_shared<PackedMatrix>(quant::placed(std::move(packed), model_.place));
+    result.weight = std::make_shared<PackedMatrix>(quant::placed(std::move(packed), model_.place));
   }
 
   std::vector<Linear> qkv(const std::string& prefix, int64_t layer) {

@@ -1,5 +1,6 @@
-// One decode step of one sequence as a CUDA graph: embedding to greedy choice, a few hundred kernels
-// launched at once. Token and position stand in GPU memory, so the same graph serves every step.
+// One decode step of one sequence as a CUDA graph: embedding to greedy choice, a few hundred
+// kernels launched at once. Token and position stand in GPU memory, so the same graph serves every
+// step.
 #include "base/error.hpp"
 #include "device/gpu.hpp"
 #include "kernels/logits/logits.hpp"
@@ -10,8 +11,8 @@ namespace qsweep::model {
 struct DecodeGraph {
   const Model* model = nullptr;
   bool long_regime = false;
-  device::Buffer input;             // int32 token, position; a step leaves those of the next one
-  int32_t token = -1;               // what `input` holds
+  device::Buffer input;  // int32 token, position; a step leaves those of the next one
+  int32_t token = -1;    // what `input` holds
   int64_t position = -1;
   device::WorkspaceLease workspace;  // what the graph's kernels hand each other
   device::Graph graph;
@@ -48,8 +49,7 @@ std::vector<Counts> counts_of(const Model& model) {
 }
 
 // Notes what recording counted for each linear, as what every launch will count.
-void note_linear_calls(const Model& model, const std::vector<Counts>& before,
-                       DecodeGraph& decode) {
+void note_linear_calls(const Model& model, const std::vector<Counts>& before, DecodeGraph& decode) {
   size_t i = 0;
   for (const Linear* linear : linears(model)) {
     for (const auto& [kernel, total] : linear->calls->calls()) {

@@ -53,8 +53,8 @@ Matrix::Matrix(int64_t row_count, int64_t col_count, device::MemoryClass memory_
 
 Matrix on_host(Matrix matrix) {
   if (matrix.buffer.place() != device::Place::host) {
-    matrix.buffer = device::copy_of(matrix.buffer, device::MemoryClass::workspace,
-                                    device::Place::host);
+    matrix.buffer =
+        device::copy_of(matrix.buffer, device::MemoryClass::workspace, device::Place::host);
   }
   return matrix;
 }

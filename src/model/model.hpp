@@ -89,8 +89,8 @@ struct Chunk {
 };
 
 // Runs the chunks together and returns the hidden states after the final norm, [sum of tokens,
-// hidden], chunk by chunk, in the context's place. Token ids must lie in [0, vocab) and each state must have room, else
-// Error{invalid_input}.
+// hidden], chunk by chunk, in the context's place. Token ids must lie in [0, vocab) and each state
+// must have room, else Error{invalid_input}.
 Matrix forward(const device::Context& context, Model& model, std::span<const Chunk> chunks,
                const LinearObserver* observer = nullptr);
 // logits [rows, vocab] of hidden [rows, hidden]; both in the context's place.
@@ -99,8 +99,8 @@ Matrix logits(const device::Context& context, Model& model, const float* hidden,
 // The matrix itself where it lies on the host, else a copy there.
 Matrix on_host(Matrix matrix);
 
-// Runs one chunk and returns the greedy choice after its last token. On the GPU a chunk of one token
-// replays a recorded graph: the same kernels, counted alike.
+// Runs one chunk and returns the greedy choice after its last token. On the GPU a chunk of one
+// token replays a recorded graph: the same kernels, counted alike.
 int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk);
 
 // Greedy choice: index of the largest value, the first of equals.

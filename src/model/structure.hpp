@@ -56,8 +56,8 @@ class State {
   int64_t capacity() const { return capacity_; }
   uint64_t bytes() const { return cache_.size(); }
 
-  std::vector<int32_t> tokens;  // seen so far
-  bool long_regime = false;     // the cache was made with longrope's long factors
+  std::vector<int32_t> tokens;          // seen so far
+  bool long_regime = false;             // the cache was made with longrope's long factors
   std::shared_ptr<DecodeGraph> decode;  // GPU only; null before the first step
 
  private:

@@ -101,10 +101,9 @@ struct Rows {
 
 void prepare_rope(Run& run, const Rows& rows) {
   const Vector& frequencies = rows.long_regime ? run.model.rope_long : run.model.rope_short;
-  kernels::rope_table(
-      run.context, {frequencies->data(), run.model.config.rope.attention_factor, rows.first,
-                    rows.rows, run.cos.cols, run.cos.row(rows.row), run.sin.row(rows.row),
-                    rows.position});
+  kernels::rope_table(run.context, {frequencies->data(), run.model.config.rope.attention_factor,
+                                    rows.first, rows.rows, run.cos.cols, run.cos.row(rows.row),
+                                    run.sin.row(rows.row), rows.position});
 }
 
 void norm(Run& run, const Vector& weight, const Matrix& x, Matrix& y) {
@@ -117,8 +116,8 @@ void project(Run& run, const Vector& weight, std::span<const Linear> linears, co
              Matrix& y, kernels::Finish finish = kernels::Finish::none, Matrix* product = nullptr) {
   std::vector<kernels::LinearPart> parts;
   for (const Linear& linear : linears) {
-    parts.push_back({linear.weight.get(), linear.bias ? linear.bias->data() : nullptr,
-                     linear.calls.get()});
+    parts.push_back(
+        {linear.weight.get(), linear.bias ? linear.bias->data() : nullptr, linear.calls.get()});
   }
   kernels::LinearsArgs args{};
   args.parts = parts;
@@ -166,8 +165,7 @@ void run_block(Run& run, const Block& block, std::span<const Rows> sequences, in
 
 // tokens [rows] in the context's place -> run.normed.
 void run_model(Run& run, const int32_t* tokens, std::span<const Rows> sequences) {
-  kernels::embedding(run.context,
-                     {run.model.embedding.get(), tokens, run.rows, run.hidden.data()});
+  kernels::embedding(run.context, {run.model.embedding.get(), tokens, run.rows, run.hidden.data()});
   for (const Rows& rows : sequences) prepare_rope(run, rows);
   for (size_t layer = 0; layer < run.model.blocks.size(); ++layer) {
     run_block(run, run.model.blocks[layer], sequences, static_cast<int64_t>(layer));
@@ -222,8 +220,8 @@ Matrix forward_transformer(const device::Context& context, const Model& model,
   Run run(context, model, batch.rows(), observer);
   std::vector<Rows> sequences;
   for (const Sequence& sequence : batch.sequences) {
-    sequences.push_back({sequence.state, sequence.row, sequence.rows, sequence.first,
-                         sequence.long_regime});
+    sequences.push_back(
+        {sequence.state, sequence.row, sequence.rows, sequence.first, sequence.long_regime});
   }
   const device::Buffer tokens = placed_tokens(context, batch.tokens);
   run_model(run, tokens.as<int32_t>(), sequences);
