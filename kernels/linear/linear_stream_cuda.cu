@@ -36,7 +36,10 @@ bool suits(const device::Context& context, const LinearsArgs& args) {
   const quant::PackedMatrix& first = *args.parts.front().weight;
   if (context.compute != device::Compute::bf16 || args.rows > stream_rows) return false;
   if (reinterpret_cast<uintptr_t>(args.x) % 16 != 0 || first.cols % 8 != 0) return false;
-  if (args.rows * padded_columns(first.cols) * 2 > most_input_bytes) return false;
+  constexpr int64_t most_cols = 1 << 20, most_rows = 1 << 24;  // inside an int
+  if (first.cols > most_cols || first.rows > most_rows) return false;
+  const int64_t input_bytes = args.rows * padded_columns(static_cast<int>(first.cols)) * 2;
+  if (input_bytes > most_input_bytes) return false;
   if (chunk_words(first.spec, first.cols) == 0) return false;
   if (args.parts.size() > static_cast<size_t>(most_segments)) return false;
   for (const LinearPart& part : args.parts) {
@@ -52,7 +55,7 @@ Stream describe(const LinearsArgs& args) {
   Stream p{};
   p.x = args.x;
   p.rows = static_cast<int>(args.rows);
-  p.cols = args.parts.front().weight->cols;
+  p.cols = static_cast<int>(args.parts.front().weight->cols);
   p.norm_weight = args.norm_weight;
   p.norm_eps = static_cast<float>(args.norm_eps);
   p.finish = args.finish;
@@ -61,7 +64,7 @@ Stream describe(const LinearsArgs& args) {
   for (const LinearPart& part : args.parts) {
     const int64_t rows = part.weight->rows;
     p.segments[p.segment_count++] = {view_of(*part.weight), part.bias, 0, rows, out};
-    p.units += tiles(rows, tile_rows);
+    p.units += static_cast<int>(tiles(rows, tile_rows));
     out += rows;
   }
   p.ldy = out;
@@ -72,7 +75,7 @@ Stream describe(const LinearsArgs& args) {
       p.segments[1].first = out / 2;
       p.segment_count = 2;
     }
-    p.units = tiles(out / 2, tile_rows);
+    p.units = static_cast<int>(tiles(out / 2, tile_rows));
     p.ldy = out / 2;
   }
   return p;
@@ -80,10 +83,11 @@ Stream describe(const LinearsArgs& args) {
 
 template <class F, int Words, bool Grouped>
 void start(const device::Context& context, Stream p) {
-  p.slabs_a_warp = tiles(p.cols / StreamKernel<F, Words, Grouped>::slab, stream_warps);
+  p.slabs_a_warp =
+      static_cast<int>(tiles(p.cols / StreamKernel<F, Words, Grouped>::slab, stream_warps));
   const auto shared = static_cast<size_t>(p.rows * padded_columns(p.cols) * 2);
   // Two blocks a multiprocessor keep enough loads in flight, and leave room for the next kernel's.
-  const int64_t blocks = std::min<int64_t>(p.units, 2 * device::gpu_info().multiprocessors);
+  const int blocks = std::min(p.units, 2 * device::gpu_info().multiprocessors);
   launch(context, stream<F, Words, Grouped>,
          {dim3(static_cast<unsigned>(blocks)), dim3(stream_threads), shared}, p);
 }

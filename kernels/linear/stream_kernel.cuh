@@ -9,6 +9,8 @@
 // are under way before the input is there.
 #pragma once
 
+#include <climits>
+
 #include "kernels/common.hpp"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/packed.cuh"
@@ -31,10 +33,10 @@ struct Segment {
 struct Stream {
   Segment segments[most_segments];
   int segment_count;
-  int64_t units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
+  int units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
   const float* x;
   int rows;  // of x, at most 16
-  int64_t cols, slabs_a_warp;
+  int cols, slabs_a_warp;
   const float* norm_weight;
   float norm_eps;
   Finish finish;
@@ -42,15 +44,15 @@ struct Stream {
   int64_t ldy;
 };
 
-__host__ __device__ inline int64_t padded_columns(int64_t cols) {
+__host__ __device__ inline int padded_columns(int cols) {
   return cols + 8;  // rows of the input start in different banks
 }
 
 // A tile of the block's sequence and the piece of it that a warp loads at once.
 struct Cursor {
-  int64_t unit;
+  int unit;
   int half = 0;  // of a gated pair
-  int64_t batch = 0;
+  int batch = 0;
 };
 
 template <class F, int Words, bool Grouped>
@@ -74,7 +76,7 @@ struct StreamKernel {
   // The segment and its row at which the cursor's tile starts.
   __device__ const Segment& segment_of(const Cursor& c, int64_t& row) const {
     if (p.finish == Finish::gate) {
-      row = c.unit * tile_rows;
+      row = int64_t{c.unit} * tile_rows;
       return p.segments[c.half];
     }
     int64_t tile = c.unit;
@@ -87,7 +89,9 @@ struct StreamKernel {
     return p.segments[s];
   }
 
-  __device__ int64_t batches() const { return tiles(p.slabs_a_warp, slabs_in_flight); }
+  __device__ int batches() const {
+    return (p.slabs_a_warp + slabs_in_flight - 1) / slabs_in_flight;
+  }
 
   __device__ void advance(Cursor& c) const {
     if (++c.batch < batches()) return;
@@ -97,14 +101,14 @@ struct StreamKernel {
       return;
     }
     c.half = 0;
-    c.unit += gridDim.x;
+    c.unit += static_cast<int>(gridDim.x);
   }
 
-  __device__ int64_t slab_of(const Cursor& c, int j) const {
-    const int64_t within = c.batch * slabs_in_flight + j;
-    return within < p.slabs_a_warp ? warp * p.slabs_a_warp + within : INT64_MAX;
+  __device__ int slab_of(const Cursor& c, int j) const {
+    const int within = c.batch * slabs_in_flight + j;
+    return within < p.slabs_a_warp ? warp * p.slabs_a_warp + within : INT_MAX;
   }
-  __device__ bool there(int64_t s) const { return s < p.cols / slab; }
+  __device__ bool there(int s) const { return s < p.cols / slab; }
 
   __device__ static void load_chunk(const uint8_t* from, uint32_t (&words)[Words]) {
     if constexpr (Words == 4) {
@@ -123,18 +127,18 @@ struct StreamKernel {
     const Segment& segment = segment_of(c, tile_row);
     const bool row_there = tile_row + g < segment.rows;
     const int64_t row = segment.first + tile_row + g;
-    const uint8_t* codes = segment.w.codes + row * (p.cols * F::bits / 8);
+    const uint8_t* codes = segment.w.codes + row * (p.cols / 8 * F::bits);
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
-      const int64_t s = slab_of(c, j);
+      const int s = slab_of(c, j);
       if (row_there && there(s)) {
-        load_chunk(codes + (s * slab + t * elements) * F::bits / 8, batch.words[j]);
+        load_chunk(codes + (s * 4 + t) * (Words * 4), batch.words[j]);
       } else {
         for (int i = 0; i < Words; ++i) batch.words[j][i] = 0;
       }
     }
     if constexpr (F::scaled) {
-      const int64_t s = slab_of(c, t);
+      const int s = slab_of(c, t);
       if (row_there && there(s)) {
         const Element<F> e(segment.w, row, s * slab);
         batch.scale = segment.w.scale(segment.w.groups.index(e.line, e.group));
@@ -149,12 +153,12 @@ struct StreamKernel {
   }
 
   // Two pairs of input row n for the step that starts at `column` (a multiple of 4).
-  __device__ uint2 input(const uint32_t* x, int n, int64_t column) const {
+  __device__ uint2 input(const uint32_t* x, int n, int column) const {
     if (n >= p.rows) return {0, 0};
     return *reinterpret_cast<const uint2*>(x + (n * padded_columns(p.cols) + column) / 2);
   }
 
-  __device__ void multiply_slab(const uint32_t (&words)[Words], int64_t s, uint32_t zero,
+  __device__ void multiply_slab(const uint32_t (&words)[Words], int s, uint32_t zero,
                                 bool asymmetric, const uint32_t* x, const uint2* table,
                                 float (&sums)[4]) const {
     constexpr int unit = Code::words_a_unit;
@@ -163,7 +167,7 @@ struct StreamKernel {
       const auto pairs = Code::decode(words + i * unit, asymmetric, zero, table);
 #pragma unroll
       for (int step = 0; step < Code::steps; ++step) {
-        const int64_t column = s * slab + t * elements + (i * Code::steps + step) * 4;
+        const int column = s * slab + t * elements + (i * Code::steps + step) * 4;
         const uint2 low = input(x, g, column);
         const uint2 high = p.rows > 8 ? input(x, g + 8, column) : uint2{0, 0};
 #pragma unroll
@@ -181,7 +185,7 @@ struct StreamKernel {
     if constexpr (F::integer) asymmetric = p.segments[0].w.asymmetric;  // alike in all segments
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
-      const int64_t s = slab_of(c, j);
+      const int s = slab_of(c, j);
       if (!there(s)) continue;  // the same for the whole warp
       const uint32_t zero = F::scaled ? __shfl_sync(0xFFFFFFFFu, batch.zero, g * 4 + j) : 0;
       if constexpr (!Grouped) {
@@ -218,16 +222,18 @@ template <class Order>
 __device__ void stage_input(const Stream& p, uint32_t* staged, float* scratch) {
   constexpr auto bf16 = device::Compute::bf16;
   for (int n = 0; n < p.rows; ++n) {
-    const float* x = p.x + n * p.cols;
+    const float* x = p.x + int64_t{n} * p.cols;
     float scale = 1;
     if (p.norm_weight != nullptr) {
       float squares = 0;
-      for (int64_t i = threadIdx.x; i < p.cols; i += stream_threads) squares += x[i] * x[i];
+      for (int i = static_cast<int>(threadIdx.x); i < p.cols; i += stream_threads)
+        squares += x[i] * x[i];
       squares = over_block(squares, scratch, Add{});
       scale = 1.0f / sqrtf(squares / static_cast<float>(p.cols) + p.norm_eps);
     }
     uint32_t* line = staged + n * padded_columns(p.cols) / 2;
-    for (int64_t column = threadIdx.x * 8; column < p.cols; column += stream_threads * 8) {
+    for (int column = static_cast<int>(threadIdx.x) * 8; column < p.cols;
+         column += stream_threads * 8) {
       float value[8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
@@ -274,7 +280,7 @@ __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constan
   __shared__ uint2 table[Table::entries > 0 ? Table::entries : 1];
   auto* x = shared_memory<uint32_t>();
   const Kernel kernel(p);
-  Cursor at{blockIdx.x};
+  Cursor at{static_cast<int>(blockIdx.x)};
   typename Kernel::Batch current;
   kernel.load(at, current);  // blocks never outnumber units
   let_next_start();
