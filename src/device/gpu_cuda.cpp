@@ -202,9 +202,9 @@ void* gpu_allocate(size_t bytes, bool pooled) {
   }
   cuda_check(code, "allocating memory");
   // What kernels read beyond the end does not matter, but it should be something.
-  cuda_check(cudaMemsetAsync(static_cast<std::byte*>(data) + bytes, 0, padded - bytes,
-                             taken().stream),
-             "clearing the padding");
+  cuda_check(
+      cudaMemsetAsync(static_cast<std::byte*>(data) + bytes, 0, padded - bytes, taken().stream),
+      "clearing the padding");
   return data;
 }
 
