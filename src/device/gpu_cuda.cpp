@@ -201,10 +201,13 @@ void* gpu_allocate(size_t bytes, bool pooled) {
     }
   }
   cuda_check(code, "allocating memory");
-  // What kernels read beyond the end does not matter, but it should be something.
-  cuda_check(
-      cudaMemsetAsync(static_cast<std::byte*>(data) + bytes, 0, padded - bytes, taken().stream),
-      "clearing the padding");
+  // What kernels read beyond the end of weights does not matter, but it should be something.
+  // Workspace is never read there, and may be taken while a graph records all that the stream does.
+  if (!pooled) {
+    cuda_check(
+        cudaMemsetAsync(static_cast<std::byte*>(data) + bytes, 0, padded - bytes, taken().stream),
+        "clearing the padding");
+  }
   return data;
 }
 
