@@ -55,7 +55,10 @@ void copy_on_gpu(const Context&, void*, const void*, size_t) {
 
 void synchronize(const Context&) {}
 
-WorkspaceLease::~WorkspaceLease() = default;
+// Nothing was taken, so nothing is given back.
+WorkspaceLease::~WorkspaceLease() {
+  kept_ = nullptr;
+}
 void WorkspaceLease::open() {
   refuse();
 }
@@ -66,7 +69,9 @@ void WorkspaceLease::close() {
 GpuTimer::GpuTimer(const Context& context) : stream_(context.stream) {
   refuse();
 }
-GpuTimer::~GpuTimer() = default;
+GpuTimer::~GpuTimer() {
+  begin_ = end_ = nullptr;
+}
 void GpuTimer::start() {
   refuse();
 }
@@ -74,7 +79,9 @@ double GpuTimer::stop() {
   refuse();
 }
 
-Graph::~Graph() = default;
+Graph::~Graph() {
+  executable_ = nullptr;
+}
 Graph::Graph(Graph&&) noexcept {}
 Graph& Graph::operator=(Graph&&) noexcept {
   return *this;

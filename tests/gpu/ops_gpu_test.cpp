@@ -18,7 +18,6 @@
 namespace qsweep {
 namespace {
 
-using device::Compute;
 using kernels::CacheType;
 using test::half_ulp;
 using test::OnGpu;
