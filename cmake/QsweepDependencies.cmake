@@ -42,7 +42,11 @@ if(QSWEEP_MPI)
 endif()
 message(STATUS "qsweep: MPI ${QSWEEP_MPI_TARGET}, HDF5 ${QSWEEP_HDF5_TARGET}")
 
-# The preset is there, the kernels are not: nobody should mistake a CPU build for a GPU one.
+set(QSWEEP_CUDART_TARGET "")
+set(QSWEEP_CUBLAS_TARGET "")
 if(QSWEEP_CUDA)
-  message(WARNING "qsweep: the CUDA backend is not available yet; this build has the CPU backend only")
+  find_package(CUDAToolkit 12.8 REQUIRED)
+  set(QSWEEP_CUDART_TARGET CUDA::cudart_static)
+  set(QSWEEP_CUBLAS_TARGET CUDA::cublas)
+  message(STATUS "qsweep: CUDA ${CUDAToolkit_VERSION} for sm_${CMAKE_CUDA_ARCHITECTURES}")
 endif()

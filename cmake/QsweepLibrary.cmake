@@ -1,8 +1,16 @@
 # qsweep_library(NAME FOLDER [DEPS targets...] [EXCLUDE folders or files...])
 # One static library qsweep_NAME of every *.cpp below FOLDER; a folder without sources is headers.
+# CUDA builds take *_cuda.cpp and *.cu, others *_none.cpp in their place.
 function(qsweep_library name folder)
   cmake_parse_arguments(ARG "" "" "DEPS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
+  if(QSWEEP_CUDA)
+    file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cu")
+    list(APPEND sources ${cuda_sources})
+    list(FILTER sources EXCLUDE REGEX "_none\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_cuda\\.cpp$")
+  endif()
   foreach(exclude IN LISTS ARG_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX "^${PROJECT_SOURCE_DIR}/${exclude}")
   endforeach()

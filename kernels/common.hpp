@@ -3,21 +3,16 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "base/clock.hpp"
-#include "base/error.hpp"
 #include "base/half.hpp"
 #include "device/context.hpp"
 
 namespace qsweep::kernels {
 
-inline void require_cpu(const device::Context& context, std::string_view op) {
-  if (context.backend != device::Backend::cpu) {
-    throw Error(ErrorKind::unavailable, std::string(op) + " has no CUDA kernel in this build",
-                "the CPU backend is complete", "use --backend cpu");
-  }
+inline bool on_gpu(const device::Context& context) {
+  return context.backend == device::Backend::cuda;
 }
 
 inline void count(const device::Context& context, std::string_view kernel) {
@@ -43,12 +38,12 @@ class OpTimer {
   std::optional<Stopwatch> watch_;
 };
 
-inline float rounded(float value) {
+QSWEEP_HD inline float rounded(float value) {
   return bf16_to_float(float_to_bf16(value));
 }
 
 // A value as the activation type holds it.
-inline float stored(device::Compute compute, float value) {
+QSWEEP_HD inline float stored(device::Compute compute, float value) {
   return compute == device::Compute::bf16 ? rounded(value) : value;
 }
 
@@ -56,7 +51,7 @@ inline int threads_of(const device::Context& context) {
   return context.threads > 1 ? context.threads : 1;
 }
 
-inline int64_t tiles(int64_t count, int64_t tile) {
+QSWEEP_HD inline int64_t tiles(int64_t count, int64_t tile) {
   return (count + tile - 1) / tile;
 }
 

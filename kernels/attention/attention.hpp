@@ -37,6 +37,7 @@ struct CacheAppendArgs {
   int64_t ldx;
   int64_t rows, first;
   CacheView cache;
+  const int32_t* position = nullptr;  // [1] GPU only: stands for `first`, so that a graph replays
 };
 void cache_append(const device::Context& context, const CacheAppendArgs& args);
 
@@ -47,9 +48,14 @@ struct AttentionArgs {
   CacheView keys, values;
   float* y;
   int64_t ldy;
+  const int32_t* position = nullptr;  // as above; then one row, and `first` is at most the capacity
 };
 void attention(const device::Context& context, const AttentionArgs& args);
 
+namespace cuda {
+void cache_append(const device::Context& context, const CacheAppendArgs& args);
+void attention(const device::Context& context, const AttentionArgs& args);
+}  // namespace cuda
 namespace ref {
 void attention(const AttentionArgs& args);
 }

@@ -116,7 +116,7 @@ void attend_tile(device::Compute compute, const AttentionArgs& args, int64_t hea
 }  // namespace
 
 void cache_append(const device::Context& context, const CacheAppendArgs& args) {
-  require_cpu(context, "cache_append");
+  if (on_gpu(context)) return cuda::cache_append(context, args);
   const OpTimer timer(context, "cache_append");
   count(context, "attention/cache_append");
   const CacheView& cache = args.cache;
@@ -157,7 +157,7 @@ void over_tiles(const device::Context& context, const AttentionArgs& args, int64
 }  // namespace
 
 void attention(const device::Context& context, const AttentionArgs& args) {
-  require_cpu(context, "attention");
+  if (on_gpu(context)) return cuda::attention(context, args);
   const OpTimer timer(context, "attention");
   const bool products = args.rows >= least_product_rows && args.keys.type == CacheType::fp32 &&
                         args.values.type == CacheType::fp32;

@@ -21,6 +21,9 @@ struct EmbeddingArgs {
 
 void embedding(const device::Context& context, const EmbeddingArgs& args);
 
+namespace cuda {
+void embedding(const device::Context& context, const EmbeddingArgs& args);
+}
 namespace ref {
 void embedding(const EmbeddingArgs& args);
 }

@@ -4,7 +4,7 @@
 namespace qsweep::kernels {
 
 void embedding(const device::Context& context, const EmbeddingArgs& args) {
-  require_cpu(context, "embedding");
+  if (on_gpu(context)) return cuda::embedding(context, args);
   const OpTimer timer(context, "embedding");
   count(context, "embedding/gather");
   const int64_t hidden = args.weight->cols;

@@ -1,7 +1,7 @@
 // Linear layer on packed weights: y[r, o] = sum_i W[o, i] x[r, i] + b[o].
 //   W [out, in] packed in any format; x [rows, in] fp32, row stride ldx; b [out] fp32 or null;
 //   y [rows, out] fp32, row stride ldy (so that separate q, k, v may fill one matrix side by side).
-// Two strategies, chosen by rows alone:
+// Two strategies on the CPU, chosen by rows alone (those of the GPU: linear_cuda.cuh):
 //   gemv       rows <= 4: each weight row is read packed and multiplied in registers; nothing is
 //   dequantized to
 //              memory. Bytes: W packed once (cached across rows) + 4 (in + out) rows.
@@ -40,9 +40,14 @@ struct LinearArgs {
 // Counts its kernel in both ledgers, under the format it really dispatched on.
 void linear(const device::Context& context, const LinearArgs& args);
 
-// "linear/gemv/int4_g128_e5m5": what linear() counts for this many rows.
+// "linear/gemv/int4_g128_e5m5": what linear() counts for this many rows on the CPU.
 std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows);
+// The same for a named strategy.
+std::string linear_kernel_name(const std::string& strategy, const quant::FormatSpec& spec);
 
+namespace cuda {
+void linear(const device::Context& context, const LinearArgs& args);
+}
 namespace ref {
 void linear(const LinearArgs& args);
 }

@@ -8,15 +8,18 @@
 
 namespace qsweep::kernels {
 
-std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
-  std::string name = rows <= gemv_max_rows ? "linear/gemv/" : "linear/gemm_tile/";
-  name += quant::to_string(spec);
+std::string linear_kernel_name(const std::string& strategy, const quant::FormatSpec& spec) {
+  std::string name = "linear/" + strategy + "/" + quant::to_string(spec);
   std::replace(name.begin(), name.end(), ' ', '_');
   return name;
 }
 
+std::string linear_kernel_name(const quant::FormatSpec& spec, int64_t rows) {
+  return linear_kernel_name(rows <= gemv_max_rows ? "gemv" : "gemm_tile", spec);
+}
+
 void linear(const device::Context& context, const LinearArgs& args) {
-  require_cpu(context, "linear");
+  if (on_gpu(context)) return cuda::linear(context, args);
   const OpTimer timer(context, "linear");
   if (args.rows == 0) return;
   if (args.rows <= gemv_max_rows) {

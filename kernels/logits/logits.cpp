@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "kernels/common.hpp"
 #include "kernels/logits/logits.hpp"
 
 namespace qsweep::kernels {
@@ -25,6 +26,14 @@ void log_softmax(std::span<const float> x, std::span<float> y) {
   for (const float value : x) sum += std::exp(value - largest);
   const double offset = largest + std::log(sum);
   for (size_t i = 0; i < x.size(); ++i) y[i] = static_cast<float>(x[i] - offset);
+}
+
+void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
+                 int32_t* out, int32_t* position) {
+  if (on_gpu(context)) return cuda::argmax_rows(context, x, rows, cols, out, position);
+  count(context, "logits/argmax");
+  for (int64_t r = 0; r < rows; ++r) out[r] = argmax({x + r * cols, static_cast<size_t>(cols)});
+  if (position != nullptr) ++*position;
 }
 
 }  // namespace qsweep::kernels

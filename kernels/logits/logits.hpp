@@ -7,9 +7,20 @@
 #include <cstdint>
 #include <span>
 
+#include "device/context.hpp"
+
 namespace qsweep::kernels {
 
 int32_t argmax(std::span<const float> x);
 void log_softmax(std::span<const float> x, std::span<float> y);
+
+// out[r] = argmax of row r of x [rows, cols]; both in the context's place. `position` [1], where it
+// is given, goes up by one: the next token's place for the next replay of a recorded step.
+void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
+                 int32_t* out, int32_t* position = nullptr);
+namespace cuda {
+void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
+                 int32_t* out, int32_t* position);
+}
 
 }  // namespace qsweep::kernels

@@ -10,6 +10,9 @@ namespace qsweep::kernels {
 
 void residual_add(const device::Context& context, const float* x, float* h, int64_t n);
 
+namespace cuda {
+void residual_add(const device::Context& context, const float* x, float* h, int64_t n);
+}
 namespace ref {
 void residual_add(const float* x, float* h, int64_t n);
 }

@@ -4,7 +4,7 @@
 namespace qsweep::kernels {
 
 void residual_add(const device::Context& context, const float* x, float* h, int64_t n) {
-  require_cpu(context, "residual_add");
+  if (on_gpu(context)) return cuda::residual_add(context, x, h, n);
   const OpTimer timer(context, "residual_add");
   count(context, "residual/add");
   const device::Compute compute = context.compute;

@@ -24,6 +24,9 @@ struct RmsNormArgs {
 
 void rmsnorm(const device::Context& context, const RmsNormArgs& args);
 
+namespace cuda {
+void rmsnorm(const device::Context& context, const RmsNormArgs& args);
+}
 namespace ref {
 void rmsnorm(const RmsNormArgs& args);
 }

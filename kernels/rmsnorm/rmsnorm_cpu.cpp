@@ -22,7 +22,7 @@ void norm_one(device::Compute compute, const RmsNormArgs& args, const float* x, 
 }  // namespace
 
 void rmsnorm(const device::Context& context, const RmsNormArgs& args) {
-  require_cpu(context, "rmsnorm");
+  if (on_gpu(context)) return cuda::rmsnorm(context, args);
   const OpTimer timer(context, "rmsnorm");
   count(context, "rmsnorm/row");
   const int64_t work = args.rows * args.parts;

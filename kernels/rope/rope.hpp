@@ -42,6 +42,7 @@ struct RopeTableArgs {
   int64_t first, rows, half_dim;
   float* cos;
   float* sin;
+  const int32_t* position = nullptr;  // [1] GPU only: stands for `first`, so that a graph replays
 };
 void rope_table(const device::Context& context, const RopeTableArgs& args);
 
@@ -54,6 +55,10 @@ struct RopeArgs {
 };
 void rope(const device::Context& context, const RopeArgs& args);
 
+namespace cuda {
+void rope_table(const device::Context& context, const RopeTableArgs& args);
+void rope(const device::Context& context, const RopeArgs& args);
+}  // namespace cuda
 namespace ref {
 void rope_table(const RopeTableArgs& args);
 void rope(const RopeArgs& args);

@@ -6,7 +6,7 @@
 namespace qsweep::kernels {
 
 void rope_table(const device::Context& context, const RopeTableArgs& args) {
-  require_cpu(context, "rope_table");
+  if (on_gpu(context)) return cuda::rope_table(context, args);
   const OpTimer timer(context, "rope_table");
   count(context, "rope/table");
   const auto factor = static_cast<float>(args.attention_factor);
@@ -21,7 +21,7 @@ void rope_table(const device::Context& context, const RopeTableArgs& args) {
 }
 
 void rope(const device::Context& context, const RopeArgs& args) {
-  require_cpu(context, "rope");
+  if (on_gpu(context)) return cuda::rope(context, args);
   const OpTimer timer(context, "rope");
   count(context, "rope/rotate_half");
   const device::Compute compute = context.compute;

@@ -30,6 +30,9 @@ struct SiluMulArgs {
 
 void silu_mul(const device::Context& context, const SiluMulArgs& args);
 
+namespace cuda {
+void silu_mul(const device::Context& context, const SiluMulArgs& args);
+}
 namespace ref {
 void silu_mul(const SiluMulArgs& args);
 }

@@ -6,7 +6,7 @@
 namespace qsweep::kernels {
 
 void silu_mul(const device::Context& context, const SiluMulArgs& args) {
-  require_cpu(context, "silu_mul");
+  if (on_gpu(context)) return cuda::silu_mul(context, args);
   const OpTimer timer(context, "silu_mul");
   count(context, "silu_mul/elementwise");
   constexpr int64_t tile = 2048;  // elements: about 2 us, well above the cost of handing it out

@@ -16,6 +16,7 @@ int quantize_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);
 int status_command(const Arguments& arguments);
 int doctor_command(const Arguments& arguments);
+int make_model_command(const Arguments& arguments);
 
 // Runs the command that the first argument names (a study's sweep if none), turns exceptions into
 // messages on stderr and documented exit codes.

@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "comm/communicator.hpp"
+#include "device/gpu.hpp"
 #include "eval/workload.hpp"
 #include "record/hdf5.hpp"
 #include "record/provenance.hpp"
@@ -44,9 +45,11 @@ Finding check_mpi() {
 Finding check_gpu() {
   std::error_code ignored;
   const bool driver = fs::exists("/proc/driver/nvidia/version", ignored);
+  if (device::gpu_count() > 0) {
+    return {true, fmt::format("{} GPU(s) to run on", device::gpu_count()), ""};
+  }
   if (!driver) return {true, "no NVIDIA driver: runs use the CPU", ""};
-  return {false, "there is an NVIDIA driver, but this build has no CUDA backend",
-          "runs use the CPU"};
+  return {false, "there is an NVIDIA driver, but " + device::gpu_problem(), "runs use the CPU"};
 }
 
 // A record is written whole or not at all only if rename and fsync work where runs are kept.
@@ -102,7 +105,7 @@ int doctor_command(const Arguments& arguments) {
   std::cout << version_text() << ", HDF5 " << record::hdf5::library_version() << "\n"
             << fmt::format("{:.1f} GB of memory\n",
                            static_cast<double>(physical_memory_bytes()) * 1e-9);
-  const auto context = make_context("cpu", "fp32", threads_of_rank(1));
+  const auto context = make_context({}, threads_of_rank(1));
   bool good = true;
   for (const Finding& finding :
        {check_mpi(), check_gpu(), check_speed(context), check_folder(out), check_hub()}) {

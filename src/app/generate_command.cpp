@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 
 struct Settings {
-  std::string model, prompt, tokens, logits, study, config, compute = "fp32", backend = "auto";
+  std::string model, prompt, tokens, logits, study, config, compute = "auto", backend = "auto";
   int64_t max_new = 16;
   int threads = 0;
   bool help = false, ignore_eos = false, has_prompt = false, has_tokens = false;
@@ -55,7 +55,8 @@ Settings parse(const Arguments& arguments) {
       "ignore-eos", po::bool_switch(&s.ignore_eos),
       "go on after an end token (always with --tokens)")(
       "backend", po::value(&s.backend)->default_value(s.backend), "auto, cpu or cuda")(
-      "compute", po::value(&s.compute)->default_value(s.compute), "fp32 or bf16")(
+      "compute", po::value(&s.compute)->default_value(s.compute),
+      "fp32 or bf16; auto is fp32 on the CPU, bf16 on the GPU")(
       "threads", po::value(&s.threads)->default_value(0, "all cores"), "threads");
   po::variables_map values;
   s.help = !parse_options(arguments, options, nullptr, &values);
@@ -78,20 +79,19 @@ std::vector<int32_t> continue_greedily(const device::Context& context, model::Mo
       model::make_state(model, static_cast<int64_t>(prompt.size()) + settings.max_new);
   std::vector<int32_t> generated;
   model::Chunk chunk{state.get(), prompt};
-  model::Matrix hidden = model::forward(context, model, {&chunk, 1});
   if (!settings.logits.empty()) {
-    const model::Matrix logits = model::logits(context, model, hidden.data(), hidden.rows);
+    const model::Matrix hidden = model::forward(context, model, {&chunk, 1});
+    const model::Matrix logits =
+        model::on_host(model::logits(context, model, hidden.data(), hidden.rows));
     record::write_logits(settings.logits, logits.data(), logits.rows, logits.cols);
+    model::reset_state(*state);
   }
   while (static_cast<int64_t>(generated.size()) < settings.max_new) {
-    const model::Matrix logits = model::logits(context, model, hidden.row(hidden.rows - 1), 1);
-    generated.push_back(model::argmax({logits.data(), static_cast<size_t>(logits.cols)}));
+    generated.push_back(model::next_token(context, model, chunk));
     const bool ended =
         std::find(config.eos.begin(), config.eos.end(), generated.back()) != config.eos.end();
     if (ended && !settings.ignore_eos && !settings.has_tokens) break;
-    if (static_cast<int64_t>(generated.size()) == settings.max_new) break;
     chunk.tokens = {&generated.back(), 1};
-    hidden = model::forward(context, model, {&chunk, 1});
   }
   return generated;
 }
@@ -101,7 +101,7 @@ std::vector<int32_t> continue_greedily(const device::Context& context, model::Mo
 int generate_command(const Arguments& arguments) {
   const Settings settings = parse(arguments);
   if (settings.help) return 0;
-  const auto context = make_context(settings.backend, settings.compute,
+  const auto context = make_context(resolve(settings.backend, settings.compute),
                                     settings.threads != 0 ? settings.threads : threads_of_rank(1));
   const auto folder = model::resolve_model(settings.model, std::filesystem::current_path());
   const auto checkpoint = model::Checkpoint::open(folder);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/error.hpp"
+#include "device/gpu.hpp"
 
 namespace qsweep::app {
 namespace {
@@ -39,24 +40,52 @@ uint64_t physical_memory_bytes() {
          static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
 }
 
-device::Context make_context(const std::string& backend, const std::string& compute, int threads) {
-  device::Context context;
-  if (backend == "cuda") {
-    throw Error(ErrorKind::gpu_guard, "no GPU can be used", "this build has no CUDA backend",
-                "use --backend cpu, or a build with the cuda preset on a GPU node");
-  }
-  if (backend != "auto" && backend != "cpu") {
+Engine resolve(const std::string& backend, const std::string& compute) {
+  Engine engine;
+  if (backend == "auto") {
+    engine.backend = device::gpu_count() > 0 ? device::Backend::cuda : device::Backend::cpu;
+  } else if (const auto named = parse_name<device::Backend>(backend)) {
+    engine.backend = *named;
+  } else {
     throw_invalid("unknown backend '" + backend + "'", "known are auto, cpu, cuda");
   }
+  if (compute == "auto") {
+    const bool gpu = engine.backend == device::Backend::cuda;
+    engine.compute = gpu ? device::Compute::bf16 : device::Compute::fp32;
+  } else if (const auto named = parse_name<device::Compute>(compute)) {
+    engine.compute = *named;
+  } else {
+    throw_invalid("unknown compute type '" + compute + "'", "known are auto, fp32, bf16");
+  }
+  return engine;
+}
+
+device::Context make_context(const Engine& engine, int threads, const NodePlace& place) {
   if (threads < 1 || threads > max_threads) {
     throw_invalid("cannot use " + std::to_string(threads) + " threads",
                   "1 to " + std::to_string(max_threads), "choose another --threads");
   }
-  const auto type = parse_name<device::Compute>(compute);
-  if (!type) throw_invalid("unknown compute type '" + compute + "'", "known are fp32, bf16");
-  context.compute = *type;
+  device::Context context;
+  if (engine.backend == device::Backend::cuda) {
+    context = device::open_gpu(place.local_rank, place.local_ranks, place.allow_sharing);
+  }
+  context.compute = engine.compute;
   context.threads = threads;
   return context;
+}
+
+uint64_t resident_bytes(const Engine& engine, const NodePlace& place) {
+  // Half of a node's memory: the other half is the page cache of the checkpoint. Of a GPU more may
+  // be weights; caches and workspace take the rest.
+  constexpr double host_share = 0.5, gpu_share = 0.7;
+  if (engine.backend == device::Backend::cpu) {
+    return static_cast<uint64_t>(host_share * static_cast<double>(physical_memory_bytes()) /
+                                 place.local_ranks);
+  }
+  const int gpus = std::max(1, device::gpu_count());
+  const int sharing = (place.local_ranks + gpus - 1) / gpus;
+  return static_cast<uint64_t>(gpu_share * static_cast<double>(device::gpu_info().memory_bytes) /
+                               sharing);
 }
 
 }  // namespace qsweep::app

@@ -12,8 +12,26 @@ namespace qsweep::app {
 // at least 1. OMP_NUM_THREADS, where set, wins.
 int threads_of_rank(int local_ranks);
 uint64_t physical_memory_bytes();
-// Parses --backend and --compute; auto means cpu in a build without CUDA. Throws Error{gpu_guard}
-// for cuda where this build or machine has none.
-device::Context make_context(const std::string& backend, const std::string& compute, int threads);
+
+// What --backend and --compute mean here: auto is the GPU where one is visible, and bf16 there,
+// fp32 on the CPU.
+struct Engine {
+  device::Backend backend = device::Backend::cpu;
+  device::Compute compute = device::Compute::fp32;
+};
+Engine resolve(const std::string& backend, const std::string& compute);
+
+// The ranks of one node and what they may do with its GPUs.
+struct NodePlace {
+  int local_rank = 0, local_ranks = 1;
+  bool allow_sharing = false;
+};
+// Throws Error{gpu_guard} for cuda where this build or machine has none, Error{invalid_input} where
+// the node has more ranks than GPUs.
+device::Context make_context(const Engine& engine, int threads, const NodePlace& place = {});
+
+// Bytes that one rank may fill with resident weights: a share of what its node's ranks have in
+// common.
+uint64_t resident_bytes(const Engine& engine, const NodePlace& place);
 
 }  // namespace qsweep::app

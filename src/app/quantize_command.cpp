@@ -35,7 +35,7 @@ int quantize_command(const Arguments& arguments) {
     throw_invalid("the folder " + out + " is not empty", "nothing is overwritten",
                   "choose another --out");
   }
-  const auto context = make_context("cpu", "fp32", threads != 0 ? threads : threads_of_rank(1));
+  const auto context = make_context({}, threads != 0 ? threads : threads_of_rank(1));
   const auto checkpoint =
       model::Checkpoint::open(model::resolve_model(model_name, fs::current_path()));
   const quant::QuantConfig config =

@@ -22,9 +22,10 @@ using Command = int (*)(const Arguments&);
 
 const std::map<std::string, Command>& commands() {
   static const std::map<std::string, Command> table = {
-      {"tokenize", tokenize_command}, {"generate", generate_command},
-      {"quantize", quantize_command}, {"inspect", inspect_command},
-      {"status", status_command},     {"doctor", doctor_command},
+      {"tokenize", tokenize_command},     {"generate", generate_command},
+      {"quantize", quantize_command},     {"inspect", inspect_command},
+      {"status", status_command},         {"doctor", doctor_command},
+      {"make-model", make_model_command},
   };
   return table;
 }
@@ -35,10 +36,6 @@ int dispatch(Arguments arguments) {
     if (found != commands().end()) {
       arguments.erase(arguments.begin());
       return found->second(arguments);
-    }
-    if (arguments.front() == "make-model") {
-      throw Error(ErrorKind::unavailable, "make-model is not available yet",
-                  "it comes with the CUDA engine");
     }
   }
   return sweep_command(arguments);

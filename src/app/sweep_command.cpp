@@ -84,6 +84,28 @@ int reduce_and_print(const fs::path& folder) {
   return report.failed + report.unproven > 0 ? 4 : 0;
 }
 
+Engine engine_of(const Settings& settings) {
+  return resolve(settings.backend, settings.compute);
+}
+
+// The whole job runs on what rank 0 finds: run ids depend on it.
+Settings agreed(Settings settings, const comm::Communicator& communicator) {
+  std::string text;
+  comm::coordinated(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const Engine engine = engine_of(settings);
+    text = std::string(name_of(engine.backend)) + " " + std::string(name_of(engine.compute));
+  });
+  text = communicator.broadcast(text, 0);
+  settings.backend = text.substr(0, text.find(' '));
+  settings.compute = text.substr(text.find(' ') + 1);
+  return settings;
+}
+
+NodePlace place_of(const Settings& settings, const comm::Communicator& communicator) {
+  return {communicator.local_rank(), communicator.local_size(), settings.allow_sharing};
+}
+
 // What rank 0 reaches here, told to all, since every rank must make the same plan. The engine's
 // matrix products reach about half of either ceiling (measured on the miniatures with one thread).
 sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& communicator) {
@@ -94,7 +116,8 @@ sweep::Rates measured_rates(const Settings& settings, const comm::Communicator& 
     if (communicator.rank() != 0) return;
     const int threads =
         settings.threads > 0 ? settings.threads : threads_of_rank(communicator.local_size());
-    const auto context = make_context("cpu", settings.compute, threads);
+    const auto context =
+        make_context(engine_of(settings), threads, place_of(settings, communicator));
     const eval::Ceilings ceilings = eval::measure_ceilings(context, 64u << 20);
     text =
         nlohmann::json({engine_share * ceilings.flops_per_s, engine_share * ceilings.bytes_per_s})
@@ -133,9 +156,13 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   options.study_text = read_file(plan.study.file, max_study_bytes);
   const int threads =
       settings.threads > 0 ? settings.threads : threads_of_rank(communicator.local_size());
-  options.context = make_context(settings.backend, settings.compute, threads);
-  options.memory_bytes = static_cast<uint64_t>(
-      resident_share * static_cast<double>(physical_memory_bytes()) / communicator.local_size());
+  const Engine engine = engine_of(settings);
+  const NodePlace place = place_of(settings, communicator);
+  // Staging needs no GPU, so that a login node can do it.
+  if (!settings.prep_only) {
+    options.context = make_context(engine, threads, place);
+    options.memory_bytes = resident_bytes(engine, place);
+  }
   options.retry_failed = settings.retry_failed;
   options.prep_only = settings.prep_only;
   options.force = settings.force;
@@ -148,10 +175,11 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   return options;
 }
 
-int sweep_on_ranks(const Settings& settings) {
+int sweep_on_ranks(const Settings& asked) {
   catch_signals();
   const OrphanGuard guard;
   const comm::Communicator communicator;
+  const Settings settings = agreed(asked, communicator);
   const bool speaks = communicator.rank() == 0;
   sweep::Plan plan;
   fs::path folder;
@@ -214,7 +242,8 @@ int print_plan(const Settings& settings) {
   if (settings.flops_per_s > 0) rates.flops_per_s = settings.flops_per_s;
   if (settings.bytes_per_s > 0) rates.bytes_per_s = settings.bytes_per_s;
   const sweep::Plan plan =
-      sweep::make_plan(study, {settings.only, settings.repeats, rates, settings.compute});
+      sweep::make_plan(study, {settings.only, settings.repeats, rates,
+                               std::string(name_of(engine_of(settings).compute))});
   sweep::RecordedCosts recorded;
   if (!settings.costs.empty()) recorded = sweep::read_recorded_costs(settings.costs, plan);
   for (const int64_t ranks : settings.ranks) {

@@ -32,7 +32,8 @@ po::options_description describe(Settings& s) {
       "reduce-only", po::bool_switch(&s.reduce_only), "aggregate what is there")(
       "backend", po::value(&s.backend)->default_value(s.backend), "auto, cpu or cuda")(
       "compute", po::value(&s.compute)->default_value(s.compute),
-      "activations between ops: fp32 or bf16")(
+      "activations between ops: fp32 or bf16; auto is fp32 on the CPU, bf16 on the GPU")(
+      "allow-sharing", po::bool_switch(&s.allow_sharing), "let ranks of a node share a GPU")(
       "threads", po::value(&s.threads)->default_value(0, "cores of the rank"), "threads of a rank")(
       "only", po::value(&s.only)->composing(),
       "keep runs whose id, config, workload or path matches a glob")(
@@ -77,7 +78,7 @@ Settings parse_settings(const Arguments& arguments, std::string& usage) {
   po::notify(values);
   std::ostringstream text;
   text << "usage: qsweep [STUDY.yaml] [options]\n"
-          "       qsweep tokenize|generate|quantize|inspect|status|doctor --help\n\n"
+          "       qsweep tokenize|generate|quantize|make-model|inspect|status|doctor --help\n\n"
        << visible
        << "\nexit codes: 0 done; 2 wrong usage or invalid study; 3 no GPU; 4 some runs failed;\n"
           "            75 interrupted, resumable; 1 anything else\n";

@@ -11,7 +11,7 @@ namespace qsweep::app {
 
 struct Settings {
   std::string study = "configs/quickstart.yaml";
-  std::string out = "data/runs", tag, backend = "auto", compute = "fp32";
+  std::string out = "data/runs", tag, backend = "auto", compute = "auto";
   std::string until, costs;
   double flops_per_s = 0, bytes_per_s = 0;  // of a rank, to plan with; 0: the planner's own
   std::vector<std::string> only, overrides;
@@ -19,6 +19,7 @@ struct Settings {
   int64_t repeats = 0;
   int expect_ranks = 0, threads = 0;
   bool plan = false, prep_only = false, reduce_only = false, retry_failed = false, force = false;
+  bool allow_sharing = false;
   bool help = false, version = false;
 };
 

@@ -11,6 +11,9 @@
 #include <vector>
 
 #include "base/names.hpp"
+#include "device/buffer.hpp"
+
+struct CUstream_st;
 
 namespace qsweep::device {
 
@@ -42,9 +45,13 @@ class OpProfile {
 struct Context {
   Backend backend = Backend::cpu;
   Compute compute = Compute::fp32;
-  int threads = 1;               // OpenMP threads; results do not depend on it
-  KernelCalls* calls = nullptr;  // not owned; may be null
-  OpProfile* profile = nullptr;  // the same
+  int threads = 1;                // OpenMP threads; results do not depend on it
+  KernelCalls* calls = nullptr;   // not owned; may be null
+  OpProfile* profile = nullptr;   // the same
+  CUstream_st* stream = nullptr;  // cudaStream_t; every kernel and copy of a process is on this one
+
+  // Where ops expect activations, weights and caches.
+  Place place() const { return backend == Backend::cuda ? Place::gpu : Place::host; }
 };
 
 }  // namespace qsweep::device

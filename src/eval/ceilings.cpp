@@ -1,5 +1,5 @@
-// What this process can reach here and now: a streaming read and an fp32 matrix product, the
-// yardsticks of every fraction that a record states.
+// What this process can reach here and now: a streaming read and a matrix product (fp32 on the CPU,
+// in the activations' type on the GPU), the yardsticks of every fraction that a record states.
 #include <omp.h>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "device/buffer.hpp"
 #include "eval/workload.hpp"
 #include "kernels/blas.hpp"
+#include "kernels/cuda/ceilings.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -83,7 +84,24 @@ double matrix_rate(int threads) {
 
 }  // namespace
 
+namespace {
+
+// A GPU's weights never fit its cache, so the working set is a gigabyte whatever the model.
+Ceilings measure_gpu(const device::Context& context) {
+  static std::mutex mutex;
+  static Ceilings known;
+  const std::lock_guard lock(mutex);
+  if (known.bytes_per_s == 0) {
+    known.bytes_per_s = kernels::cuda::read_rate(context, uint64_t{1} << 30);
+    known.flops_per_s = kernels::cuda::matrix_rate(context);
+  }
+  return known;
+}
+
+}  // namespace
+
 Ceilings measure_ceilings(const device::Context& context, uint64_t working_set_bytes) {
+  if (context.backend == device::Backend::cuda) return measure_gpu(context);
   // A working set of the size of the weights: what fits a cache is judged by the cache's rate.
   constexpr uint64_t smallest = 1u << 20, largest = 1u << 28;
   const uint64_t bytes = std::bit_ceil(std::clamp(working_set_bytes, smallest, largest));

@@ -36,7 +36,7 @@ model::Matrix canary_logits(const device::Context& context, model::Model& model)
   const auto state = model::make_state(model, canary_tokens);
   const model::Chunk chunk{state.get(), tokens};
   const model::Matrix hidden = model::forward(context, model, {&chunk, 1});
-  return model::logits(context, model, hidden.data(), hidden.rows);
+  return model::on_host(model::logits(context, model, hidden.data(), hidden.rows));
 }
 
 // Kernel names end with the format they decode ("linear/gemv/int4_g128_e5m5").

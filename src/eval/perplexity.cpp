@@ -18,7 +18,9 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "device/gpu.hpp"
 #include "eval/workloads.hpp"
+#include "kernels/token_scores/token_scores.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -60,26 +62,41 @@ model::Matrix hidden_states(const device::Context& context, model::Model& model,
   return model::forward(context, model, {&chunk, 1});
 }
 
-// Log-softmax of the logits of rows [row, row + count) of `hidden`: [count, vocab].
-model::Matrix log_probabilities(const device::Context& context, model::Model& model,
-                                const model::Matrix& hidden, int64_t row, int64_t count) {
-  model::Matrix rows = model::logits(context, model, hidden.row(row), count);
-  for (int64_t r = 0; r < count; ++r) {
-    const std::span<float> line(rows.row(r), static_cast<size_t>(rows.cols));
-    model::log_softmax(line, line);
-  }
-  return rows;
-}
+// Scores of rows of hidden states, on whatever backend they are.
+class Scorer {
+ public:
+  Scorer(const RunInput& input, int64_t rows)
+      : input_(input),
+        targets_(static_cast<size_t>(rows) * sizeof(int32_t), device::MemoryClass::workspace,
+                 input.context->place()),
+        scores_(static_cast<size_t>(3 * rows) * sizeof(double), device::MemoryClass::workspace,
+                input.context->place()) {}
 
-// KL(p || q) = sum p (log p - log q); p the baseline. Probabilities in fp32 (relative error 1e-7 of
-// each term), the sum in double.
-double kl_divergence(std::span<const float> log_p, std::span<const float> log_q) {
-  double sum = 0;
-  for (size_t i = 0; i < log_p.size(); ++i) {
-    sum += static_cast<double>(std::exp(log_p[i])) * (static_cast<double>(log_p[i]) - log_q[i]);
+  // Adds the scores of rows [row, row + targets.size()), each predicting its target.
+  void add(const model::Matrix& hidden, const model::Matrix* reference, int64_t row,
+           std::span<const int32_t> targets, WindowScore& score) {
+    const device::Context& context = *input_.context;
+    const auto count = static_cast<int64_t>(targets.size());
+    model::Matrix q = model::logits(context, *input_.model, hidden.row(row), count), p;
+    if (reference != nullptr) {
+      p = model::logits(context, *input_.baseline, reference->row(row), count);
+    }
+    const device::Place place = context.place(), host = device::Place::host;
+    device::copy_bytes(targets_.data(), place, targets.data(), host, targets.size_bytes());
+    auto* out = scores_.as<double>();
+    kernels::token_scores(
+        context, {q.data(), reference != nullptr ? p.data() : nullptr, targets_.as<int32_t>(),
+                  count, q.cols, out, out + count, out + 2 * count});
+    std::vector<double> values(static_cast<size_t>(reference != nullptr ? 3 * count : count));
+    device::copy_bytes(values.data(), host, out, place, values.size() * sizeof(double));
+    double* const sums[] = {&score.nll, &score.kl, &score.agreement};
+    for (size_t i = 0; i < values.size(); ++i) *sums[i / targets.size()] += values[i];
   }
-  return sum;
-}
+
+ private:
+  const RunInput& input_;
+  device::Buffer targets_, scores_;
+};
 
 // What a run keeps from window to window.
 struct Pass {
@@ -109,20 +126,12 @@ WindowScore score_window(const Pass& pass, const Window& window) {
   const model::Matrix hidden = hidden_states(*input.context, *input.model, *pass.state, tokens);
   const auto reference = pass.reference ? baseline_states(pass, window, tokens) : nullptr;
   WindowScore score;
+  Scorer scorer(input, block_rows);
   const int64_t first_row = window.first_scored - window.begin - 1;  // row t predicts token t + 1
   for (int64_t row = first_row; row < first_row + window.scored(); row += block_rows) {
     const int64_t count = std::min(block_rows, first_row + window.scored() - row);
-    const model::Matrix q = log_probabilities(*input.context, *input.model, hidden, row, count);
-    model::Matrix p;
-    if (reference) p = log_probabilities(*input.context, *input.baseline, *reference, row, count);
-    for (int64_t r = 0; r < count; ++r) {
-      const std::span<const float> q_row(q.row(r), static_cast<size_t>(q.cols));
-      score.nll -= q_row[static_cast<size_t>(tokens[static_cast<size_t>(row + r + 1)])];
-      if (!reference) continue;
-      const std::span<const float> p_row(p.row(r), static_cast<size_t>(p.cols));
-      score.kl += kl_divergence(p_row, q_row);
-      score.agreement += model::argmax(p_row) == model::argmax(q_row) ? 1 : 0;
-    }
+    scorer.add(hidden, reference.get(), row,
+               tokens.subspan(static_cast<size_t>(row + 1), static_cast<size_t>(count)), score);
   }
   return score;
 }

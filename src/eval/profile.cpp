@@ -13,13 +13,11 @@
 
 #include "base/clock.hpp"
 #include "base/rng.hpp"
+#include "eval/gpu_watch.hpp"
 #include "eval/workloads.hpp"
 
 namespace qsweep::eval {
 namespace {
-
-using model::Chunk;
-using model::Matrix;
 
 struct Timeline {
   std::vector<double> latency_ms;              // [output]; the first is TTFT
@@ -35,31 +33,24 @@ std::vector<int32_t> random_prompt(int64_t length, int64_t vocab, int64_t seed) 
   return tokens;
 }
 
-int32_t next_token(const RunInput& input, model::State& state, std::span<const int32_t> tokens) {
-  const Chunk chunk{&state, tokens};
-  const Matrix hidden = model::forward(*input.context, *input.model, {&chunk, 1});
-  const Matrix logits = model::logits(*input.context, *input.model, hidden.row(hidden.rows - 1), 1);
-  return model::argmax({logits.data(), static_cast<size_t>(logits.cols)});
-}
-
 Timeline generate(const RunInput& input, const ProfileParams& params, model::State& state,
                   std::span<const int32_t> prompt) {
   Timeline timeline;
   device::reset_peak();
   Stopwatch watch;
-  int32_t token = next_token(input, state, prompt);
+  int32_t token = model::next_token(*input.context, *input.model, {&state, prompt});
   timeline.latency_ms.push_back(watch.seconds() * 1e3);
   timeline.ids.push_back(token);
-  timeline.prefill_peak = device::memory_usage().peak_total;
+  timeline.prefill_peak = device::memory_usage(input.context->place()).peak_total;
   device::reset_peak();
   for (int64_t i = 1; i < params.output; ++i) {
     input.check_stop();
     watch.restart();
-    token = next_token(input, state, {&token, 1});
+    token = model::next_token(*input.context, *input.model, {&state, {&token, 1}});
     timeline.latency_ms.push_back(watch.seconds() * 1e3);
     timeline.ids.push_back(token);
   }
-  timeline.decode_peak = device::memory_usage().peak_total;
+  timeline.decode_peak = device::memory_usage(input.context->place()).peak_total;
   return timeline;
 }
 
@@ -111,7 +102,9 @@ void run_profile(const RunInput& input, record::RunRecord& record) {
     generate(input, params, *state, prompt);
     model::reset_state(*state);
   }
+  const auto energy_before = energy_j(*input.context);
   Timeline timeline = generate(input, params, *state, prompt);
+  const auto energy_after = energy_j(*input.context);
 
   double total_ms = 0;
   for (const double latency : timeline.latency_ms) total_ms += latency;
@@ -132,8 +125,10 @@ void run_profile(const RunInput& input, record::RunRecord& record) {
   record.metric("profile.weight_bytes",
                 static_cast<double>(model::resident_weight_bytes(*input.model)));
   record.metric("profile.state_bytes", static_cast<double>(model::state_bytes(*state)));
-  // No energy counter on this backend: null, never zero.
-  record.metric("profile.energy_j", std::numeric_limits<double>::quiet_NaN());
+  // Null, never zero, where there is no counter.
+  record.metric("profile.energy_j", energy_before && energy_after
+                                        ? *energy_after - *energy_before
+                                        : std::numeric_limits<double>::quiet_NaN());
   put_work(input, params, ttft_ms * 1e-3, (total_ms - ttft_ms) * 1e-3, record);
   record.put("samples/token_latency_ms", std::move(timeline.latency_ms));
   record.put("samples/output_ids", std::move(timeline.ids));

@@ -75,7 +75,7 @@ void run_workload(const RunInput& input, record::RunRecord& record);
 // Rates attainable in this process with these threads, measured once and kept.
 struct Ceilings {
   double bytes_per_s = 0;  // streaming read over a working set of `working_set_bytes`
-  double flops_per_s = 0;  // fp32 matrix product
+  double flops_per_s = 0;  // matrix product: fp32 on the CPU, the activations' type on the GPU
 };
 Ceilings measure_ceilings(const device::Context& context, uint64_t working_set_bytes);
 

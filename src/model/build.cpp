@@ -90,7 +90,7 @@ class Builder {
   std::shared_ptr<const PackedMatrix> raw(const std::string& tensor, int64_t rows, int64_t cols) {
     const TensorView& view = checkpoint_.tensor(tensor, {rows, cols});
     return std::make_shared<PackedMatrix>(
-        quant::pack_raw(raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols));
+        quant::pack_raw(raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols, model_.place));
   }
 
   std::shared_ptr<const PackedMatrix> embedding() {
@@ -100,8 +100,14 @@ class Builder {
 
   Vector vector(const std::string& tensor, int64_t n) {
     const TensorView& view = checkpoint_.tensor(tensor, {n});
-    return std::make_shared<Matrix>(
-        to_fp32(view, checkpoint_.place(tensor), device::MemoryClass::weights));
+    return placed(to_fp32(view, checkpoint_.place(tensor), device::MemoryClass::weights));
+  }
+
+  Vector placed(Matrix matrix) const {
+    if (matrix.buffer.place() != model_.place) {
+      matrix.buffer = device::copy_of(matrix.buffer, device::MemoryClass::weights, model_.place);
+    }
+    return std::make_shared<Matrix>(std::move(matrix));
   }
 
   // Shape, role and place of one linear; then its weight by whatever way the config says.
@@ -150,7 +156,8 @@ class Builder {
               "' has the wrong shape",
           "config.json makes it [" + std::to_string(out) + ", " + std::to_string(in) + "]");
     }
-    result.weight = std::make_shared<PackedMatrix>(load_packed(checkpoint_, result.name, entry));
+    result.weight = std::make_shared<PackedMatrix>(
+        quant::placed(load_packed(checkpoint_, result.name, entry), model_.place));
     result.quantized = true;
     result.hash_when_packed = entry.hash;
     if (report_ != nullptr) report_->errors.push_back(entry.error);
@@ -169,16 +176,15 @@ class Builder {
     const Matrix values = to_fp32(view, checkpoint_.place(tensor));
     const std::span<const float> weights(values.data(), static_cast<size_t>(out * in));
     const Stopwatch watch;
-    auto packed = std::make_shared<PackedMatrix>(
-        quant::quantize_rtn(spec, weights, out, in, context_.threads));
+    PackedMatrix packed = quant::quantize_rtn(spec, weights, out, in, context_.threads);
     const double seconds = watch.seconds();
-    result.hash_when_packed = quant::packed_hash(*packed);
+    result.hash_when_packed = quant::packed_hash(packed);
     result.quantized = true;
     if (report_ != nullptr) {
       report_->quantize_seconds += seconds;
-      report_->errors.push_back(quant::measure_error(result.name, result.layer, *packed, weights));
+      report_->errors.push_back(quant::measure_error(result.name, result.layer, packed, weights));
     }
-    result.weight = std::move(packed);
+    result.weight = std::make_shared<PackedMatrix>(quant::placed(std::move(packed), model_.place));
   }
 
   std::vector<Linear> qkv(const std::string& prefix, int64_t layer) {
@@ -250,18 +256,26 @@ class Builder {
     }
   }
 
+  Vector frequencies(const std::vector<float>& values) const {
+    Matrix matrix(1, static_cast<int64_t>(values.size()), device::MemoryClass::weights);
+    std::copy(values.begin(), values.end(), matrix.data());
+    return placed(std::move(matrix));
+  }
+
   void build_rope() {
     const RopeConfig& rope = config_.rope;
     const int64_t dim = config_.head_dim;
     if (rope.kind == RopeKind::longrope) {
-      model_.rope_short = kernels::rope_frequencies_longrope(rope.theta, dim, rope.short_factor);
-      model_.rope_long = kernels::rope_frequencies_longrope(rope.theta, dim, rope.long_factor);
+      model_.rope_short =
+          frequencies(kernels::rope_frequencies_longrope(rope.theta, dim, rope.short_factor));
+      model_.rope_long =
+          frequencies(kernels::rope_frequencies_longrope(rope.theta, dim, rope.long_factor));
     } else if (rope.kind == RopeKind::llama3) {
-      model_.rope_short = kernels::rope_frequencies_llama3(
+      model_.rope_short = frequencies(kernels::rope_frequencies_llama3(
           rope.theta, dim,
-          {rope.factor, rope.low_freq_factor, rope.high_freq_factor, rope.original_max_positions});
+          {rope.factor, rope.low_freq_factor, rope.high_freq_factor, rope.original_max_positions}));
     } else {
-      model_.rope_short = kernels::rope_frequencies(rope.theta, dim);
+      model_.rope_short = frequencies(kernels::rope_frequencies(rope.theta, dim));
     }
   }
 
@@ -295,6 +309,7 @@ std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
   model->config = model->checkpoint->config();
   model->quantization = config;
   model->compute = context.compute;
+  model->place = context.place();
   Builder builder(*model, context, base, report);
   builder.use_packed_folder();
   builder.build();

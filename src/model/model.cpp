@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "device/gpu.hpp"
 #include "kernels/logits/logits.hpp"
 #include "model/structure.hpp"
 
@@ -16,6 +17,7 @@ void check_compute(const device::Context& context, const Model& model) {
                   "forward was called with " + std::string(name_of(context.compute)),
                   "build it with the context it runs under");
   }
+  expect(context.place() == model.place, "a model runs where its weights lie");
 }
 
 void check_chunks(const Model& model, std::span<const Chunk> chunks) {
@@ -43,10 +45,19 @@ void check_chunks(const Model& model, std::span<const Chunk> chunks) {
 
 }  // namespace
 
-Matrix::Matrix(int64_t row_count, int64_t col_count, device::MemoryClass memory_class)
+Matrix::Matrix(int64_t row_count, int64_t col_count, device::MemoryClass memory_class,
+               device::Place place)
     : rows(row_count),
       cols(col_count),
-      buffer(static_cast<size_t>(row_count * col_count) * sizeof(float), memory_class) {}
+      buffer(static_cast<size_t>(row_count * col_count) * sizeof(float), memory_class, place) {}
+
+Matrix on_host(Matrix matrix) {
+  if (matrix.buffer.place() != device::Place::host) {
+    matrix.buffer =
+        device::copy_of(matrix.buffer, device::MemoryClass::workspace, device::Place::host);
+  }
+  return matrix;
+}
 
 Matrix forward(const device::Context& context, Model& model, std::span<const Chunk> chunks,
                const LinearObserver* observer) {
@@ -61,10 +72,27 @@ Matrix forward(const device::Context& context, Model& model, std::span<const Chu
 Matrix logits(const device::Context& context, Model& model, const float* hidden, int64_t rows,
               const LinearObserver* observer) {
   check_compute(context, model);
-  Matrix result(rows, model.config.vocab);
+  Matrix result(rows, model.config.vocab, device::MemoryClass::workspace, context.place());
   apply_linear(context, model.head, hidden, rows, result.data(), result.cols, observer);
   ++model.head_calls;
   return result;
+}
+
+int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk) {
+  if (context.backend == device::Backend::cuda && chunk.tokens.size() == 1) {
+    check_compute(context, model);
+    check_chunks(model, {&chunk, 1});
+    if (const auto token = replay_decode(context, model, *chunk.state, chunk.tokens[0])) {
+      return *token;
+    }
+  }
+  const Matrix hidden = forward(context, model, {&chunk, 1});
+  const Matrix row = logits(context, model, hidden.row(hidden.rows - 1), 1);
+  device::Buffer best(sizeof(int32_t), device::MemoryClass::workspace, context.place());
+  kernels::argmax_rows(context, row.data(), 1, row.cols, best.as<int32_t>());
+  int32_t token = 0;
+  device::copy_bytes(&token, device::Place::host, best.data(), context.place(), sizeof token);
+  return token;
 }
 
 const quant::QuantConfig& quantization_of(const Model& model) {

@@ -19,13 +19,14 @@
 
 namespace qsweep::model {
 
-// A row-major fp32 matrix that owns its memory.
+// A row-major fp32 matrix that owns its memory, on the host or on the GPU.
 struct Matrix {
   int64_t rows = 0, cols = 0;
   device::Buffer buffer;
   Matrix() = default;
   Matrix(int64_t row_count, int64_t col_count,
-         device::MemoryClass memory_class = device::MemoryClass::workspace);
+         device::MemoryClass memory_class = device::MemoryClass::workspace,
+         device::Place place = device::Place::host);
   float* data() { return buffer.as<float>(); }
   const float* data() const { return buffer.as<float>(); }
   float* row(int64_t r) { return data() + r * cols; }
@@ -88,13 +89,19 @@ struct Chunk {
 };
 
 // Runs the chunks together and returns the hidden states after the final norm, [sum of tokens,
-// hidden], chunk by chunk. Token ids must lie in [0, vocab) and each state must have room, else
-// Error{invalid_input}.
+// hidden], chunk by chunk, in the context's place. Token ids must lie in [0, vocab) and each state
+// must have room, else Error{invalid_input}.
 Matrix forward(const device::Context& context, Model& model, std::span<const Chunk> chunks,
                const LinearObserver* observer = nullptr);
-// logits [rows, vocab] of hidden [rows, hidden].
+// logits [rows, vocab] of hidden [rows, hidden]; both in the context's place.
 Matrix logits(const device::Context& context, Model& model, const float* hidden, int64_t rows,
               const LinearObserver* observer = nullptr);
+// The matrix itself where it lies on the host, else a copy there.
+Matrix on_host(Matrix matrix);
+
+// Runs one chunk and returns the greedy choice after its last token. On the GPU a chunk of one
+// token replays a recorded graph: the same kernels, counted alike.
+int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk);
 
 // Greedy choice: index of the largest value, the first of equals.
 int32_t argmax(std::span<const float> logits);

@@ -23,7 +23,7 @@ State::State(const Model& model, int64_t max_tokens)
       capacity_(checked_capacity(model, max_tokens)) {
   const int64_t elements = model.config.kv_elements_per_token() * capacity_;
   cache_ = device::Buffer(static_cast<size_t>(elements * kernels::cache_element_bytes(type_)),
-                          device::MemoryClass::state);
+                          device::MemoryClass::state, model.place);
 }
 
 kernels::CacheView State::view(int64_t layer, int64_t which) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,15 +31,18 @@ struct Model {
   ModelConfig config;
   quant::QuantConfig quantization;
   device::Compute compute = device::Compute::fp32;       // type of activations and of the KV cache
+  device::Place place = device::Place::host;             // of all weights and states
   std::shared_ptr<const quant::PackedMatrix> embedding;  // [vocab, hidden]
   std::vector<Block> blocks;
   Vector final_norm;  // [1, hidden]
   Linear head;        // [vocab, hidden]; shares the embedding where tied and not quantized
-  // Frequencies [head_dim / 2]; longrope has two sets and picks by the length of the whole
+  // Frequencies [1, head_dim / 2]; longrope has two sets and picks by the length of the whole
   // sequence.
-  std::vector<float> rope_short, rope_long;
+  Vector rope_short, rope_long;
   uint64_t forward_calls = 0, head_calls = 0;
 };
+
+struct DecodeGraph;  // one recorded decode step (decode_graph.cpp)
 
 // KV cache of one sequence, and the tokens it holds: crossing longrope's original length changes
 // the frequencies of every position, so the cache is then computed anew from them.
@@ -52,8 +56,9 @@ class State {
   int64_t capacity() const { return capacity_; }
   uint64_t bytes() const { return cache_.size(); }
 
-  std::vector<int32_t> tokens;  // seen so far
-  bool long_regime = false;     // the cache was made with longrope's long factors
+  std::vector<int32_t> tokens;          // seen so far
+  bool long_regime = false;             // the cache was made with longrope's long factors
+  std::shared_ptr<DecodeGraph> decode;  // GPU only; null before the first step
 
  private:
   kernels::CacheView view(int64_t layer, int64_t which) const;
@@ -67,6 +72,22 @@ class State {
 // forward() of the transformer families, without the checks of arguments and the counting.
 Matrix forward_transformer(const device::Context& context, const Model& model,
                            std::span<const Chunk> chunks, const LinearObserver* observer);
+
+// The same for one more token of one sequence, whose id and position stand in GPU memory, so that
+// the kernels can be recorded. The states are not advanced.
+struct DecodeInput {
+  State* state;
+  bool long_regime;
+  const int32_t* token;     // [1]
+  const int32_t* position;  // [1]
+};
+Matrix decode_transformer(const device::Context& context, const Model& model,
+                          const DecodeInput& input);
+
+// One decode step of `state` by its recorded graph, recording it first where there is none yet, and
+// the greedy choice after it. Nothing where the step needs more than that (longrope's switch).
+std::optional<int32_t> replay_decode(const device::Context& context, Model& model, State& state,
+                                     int32_t token);
 
 // Runs one linear on x [rows, in], observed; y [rows, out], row stride ldy.
 void apply_linear(const device::Context& context, const Linear& linear, const float* x,

@@ -5,6 +5,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "eval/gpu_watch.hpp"
 #include "record/provenance.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
@@ -85,7 +86,8 @@ void Executor::load_checkpoint() {
 // Drops the configs longest unused until their weights fit; never the baseline, which the others
 // share.
 void Executor::make_room(size_t keep) {
-  const auto held = [this] { return device::memory_usage().current[0]; };
+  const device::Place place = options_.context.place();
+  const auto held = [place] { return device::memory_usage(place).current[0]; };
   while (options_.memory_bytes > 0 && held() > options_.memory_bytes) {
     auto oldest = models_.end();
     for (auto it = models_.begin(); it != models_.end(); ++it) {
@@ -190,6 +192,7 @@ Executor::Outcome Executor::execute(size_t index) {
   const Run& run = plan_.runs.at(index);
   Outcome outcome{"ok", {}, 0};
   record::RunRecord record = start_record(run);
+  const eval::GpuWatch gpu(options_.context);
   const Stopwatch watch;
   const double loads_before = load_seconds_;
   const auto fail = [&](const std::string& reason) {
@@ -215,6 +218,7 @@ Executor::Outcome Executor::execute(size_t index) {
   }
   outcome.seconds = watch.seconds();
   outcome.load_seconds = load_seconds_ - loads_before;
+  gpu.finish(record);
   record.set("status", outcome.status);
   record.set("error", outcome.error);
   record.set("end", utc_now_iso());

@@ -4,15 +4,14 @@
 // The rows of all chunks go through each linear together; attention runs chunk by chunk over its
 // own cache.
 #include <algorithm>
-#include <cstring>
+#include <vector>
 
 #include "base/error.hpp"
+#include "device/gpu.hpp"
 #include "kernels/embedding/embedding.hpp"
-#include "kernels/linear/linear.hpp"
-#include "kernels/residual/residual.hpp"
+#include "kernels/heads/heads.hpp"
+#include "kernels/linear/linears.hpp"
 #include "kernels/rmsnorm/rmsnorm.hpp"
-#include "kernels/rope/rope.hpp"
-#include "kernels/silu_mul/silu_mul.hpp"
 #include "model/structure.hpp"
 
 namespace qsweep::model {
@@ -61,45 +60,50 @@ Batch plan_batch(const Model& model, std::span<const Chunk> chunks) {
 struct Run {
   const device::Context& context;
   const Model& model;
-  const Batch& batch;
   const LinearObserver* observer;
-  int64_t q_width, kv_width;  // heads * head_dim, kv_heads * head_dim
-  Matrix hidden, normed;      // [rows, hidden]
-  Matrix qkv;                 // [rows, q_width + 2 kv_width]
-  Matrix attended;            // [rows, q_width]
-  Matrix gate_up;             // [rows, 2 ffn]
-  Matrix gated;               // [rows, ffn]
-  Matrix cos, sin;            // [rows, head_dim / 2]
+  int64_t rows, q_width, kv_width;  // rows of the batch, heads * head_dim, kv_heads * head_dim
+  Matrix hidden, normed;            // [rows, hidden]
+  Matrix qkv;                       // [rows, q_width + 2 kv_width]
+  Matrix attended;                  // [rows, q_width]
+  Matrix gate_up;                   // [rows, 2 ffn]
+  Matrix gated;                     // [rows, ffn]
+  Matrix cos, sin;                  // [rows, head_dim / 2]
 
-  Run(const device::Context& ctx, const Model& m, const Batch& b, const LinearObserver* o)
+  Run(const device::Context& ctx, const Model& m, int64_t row_count, const LinearObserver* o)
       : context(ctx),
         model(m),
-        batch(b),
         observer(o),
+        rows(row_count),
         q_width(m.config.heads * m.config.head_dim),
         kv_width(m.config.kv_heads * m.config.head_dim),
-        hidden(b.rows(), m.config.hidden),
-        normed(b.rows(), m.config.hidden),
-        qkv(b.rows(), q_width + 2 * kv_width),
-        attended(b.rows(), q_width),
-        gate_up(b.rows(), 2 * m.config.ffn),
-        gated(b.rows(), m.config.ffn),
-        cos(b.rows(), m.config.head_dim / 2),
-        sin(b.rows(), m.config.head_dim / 2) {}
+        hidden(matrix(m.config.hidden)),
+        normed(matrix(m.config.hidden)),
+        qkv(matrix(q_width + 2 * kv_width)),
+        attended(matrix(q_width)),
+        gate_up(matrix(2 * m.config.ffn)),
+        gated(matrix(m.config.ffn)),
+        cos(matrix(m.config.head_dim / 2)),
+        sin(matrix(m.config.head_dim / 2)) {}
+
+ private:
+  Matrix matrix(int64_t cols) const {
+    return {rows, cols, device::MemoryClass::workspace, context.place()};
+  }
 };
 
-void embed(Run& run) {
-  kernels::embedding(run.context, {run.model.embedding.get(), run.batch.tokens.data(),
-                                   run.batch.rows(), run.hidden.data()});
-}
+// Rows of one sequence in the batch; on the GPU their position may stand in its memory.
+struct Rows {
+  State* state;
+  int64_t row, rows, first;
+  bool long_regime;
+  const int32_t* position = nullptr;
+};
 
-void prepare_rope(Run& run) {
-  for (const Sequence& sequence : run.batch.sequences) {
-    const auto& frequencies = sequence.long_regime ? run.model.rope_long : run.model.rope_short;
-    kernels::rope_table(run.context, {frequencies.data(), run.model.config.rope.attention_factor,
-                                      sequence.first, sequence.rows, run.cos.cols,
-                                      run.cos.row(sequence.row), run.sin.row(sequence.row)});
-  }
+void prepare_rope(Run& run, const Rows& rows) {
+  const Vector& frequencies = rows.long_regime ? run.model.rope_long : run.model.rope_short;
+  kernels::rope_table(run.context, {frequencies->data(), run.model.config.rope.attention_factor,
+                                    rows.first, rows.rows, run.cos.cols, run.cos.row(rows.row),
+                                    run.sin.row(rows.row), rows.position});
 }
 
 void norm(Run& run, const Vector& weight, const Matrix& x, Matrix& y) {
@@ -107,74 +111,86 @@ void norm(Run& run, const Vector& weight, const Matrix& x, Matrix& y) {
                                  x.rows, 1, x.cols, y.data(), y.cols});
 }
 
-// Linears whose outputs stand side by side in y.
-void project(Run& run, std::span<const Linear> linears, const Matrix& x, Matrix& y) {
-  int64_t column = 0;
+// y = the linears' outputs side by side on x, or on norm(x) where `weight` is given; then `finish`.
+void project(Run& run, const Vector& weight, std::span<const Linear> linears, const Matrix& x,
+             Matrix& y, kernels::Finish finish = kernels::Finish::none, Matrix* product = nullptr) {
+  std::vector<kernels::LinearPart> parts;
   for (const Linear& linear : linears) {
-    apply_linear(run.context, linear, x.data(), x.rows, y.data() + column, y.cols, run.observer);
-    column += linear.weight->rows;
+    parts.push_back(
+        {linear.weight.get(), linear.bias ? linear.bias->data() : nullptr, linear.calls.get()});
   }
+  kernels::LinearsArgs args{};
+  args.parts = parts;
+  args.x = x.data();
+  args.rows = x.rows;
+  args.norm_weight = weight ? weight->data() : nullptr;
+  args.norm_eps = run.model.config.norm_eps;
+  args.finish = finish;
+  args.y = y.data();
+  args.normed = run.normed.data();
+  args.product = product != nullptr ? product->data() : nullptr;
+  if (run.observer != nullptr) {  // it sees what the linears see
+    if (weight) {
+      norm(run, weight, x, run.normed);
+      args.norm_weight = nullptr;
+      args.x = run.normed.data();
+    }
+    for (const Linear& linear : linears) (*run.observer)(linear, args.x, x.rows);
+  }
+  kernels::linears(run.context, args);
 }
 
-// Normalises (where the family does) and turns `heads` heads that begin at `column` of qkv.
-void turn_heads(Run& run, const Vector& head_norm, int64_t column, int64_t heads) {
+void attend(Run& run, const Block& block, const Rows& rows, int64_t layer) {
   const ModelConfig& config = run.model.config;
-  float* x = run.qkv.data() + column;
-  const int64_t stride = run.qkv.cols;
-  if (head_norm) {
-    kernels::rmsnorm(run.context, {x, stride, head_norm->data(), config.norm_eps, run.qkv.rows,
-                                   heads, config.head_dim, x, stride});
+  const auto keys = rows.state->keys(layer), values = rows.state->values(layer);
+  float* qkv = run.qkv.row(rows.row);
+  const auto weights = [](const Vector& vector) { return vector ? vector->data() : nullptr; };
+  kernels::place_heads(
+      run.context, {qkv, run.qkv.cols, rows.rows, config.heads, rows.first, weights(block.q_norm),
+                    weights(block.k_norm), config.norm_eps, run.cos.row(rows.row),
+                    run.sin.row(rows.row), keys, values, rows.position});
+  kernels::attention(run.context,
+                     {qkv, run.qkv.cols, rows.rows, config.heads, rows.first, keys, values,
+                      run.attended.row(rows.row), run.attended.cols, rows.position});
+}
+
+void run_block(Run& run, const Block& block, std::span<const Rows> sequences, int64_t layer) {
+  using kernels::Finish;
+  project(run, block.attention_norm, block.qkv, run.hidden, run.qkv);
+  for (const Rows& rows : sequences) attend(run, block, rows, layer);
+  project(run, nullptr, {&block.o, 1}, run.attended, run.hidden, Finish::residual, &run.normed);
+  project(run, block.mlp_norm, block.gate_up, run.hidden, run.gated, Finish::gate, &run.gate_up);
+  project(run, nullptr, {&block.down, 1}, run.gated, run.hidden, Finish::residual, &run.normed);
+}
+
+// tokens [rows] in the context's place -> run.normed.
+void run_model(Run& run, const int32_t* tokens, std::span<const Rows> sequences) {
+  kernels::embedding(run.context, {run.model.embedding.get(), tokens, run.rows, run.hidden.data()});
+  for (const Rows& rows : sequences) prepare_rope(run, rows);
+  for (size_t layer = 0; layer < run.model.blocks.size(); ++layer) {
+    run_block(run, run.model.blocks[layer], sequences, static_cast<int64_t>(layer));
   }
-  kernels::rope(run.context,
-                {x, stride, run.qkv.rows, heads, config.head_dim, run.cos.data(), run.sin.data()});
+  norm(run, run.model.final_norm, run.hidden, run.normed);
 }
 
-void attend(Run& run, const Sequence& sequence, int64_t layer) {
-  const float* q = run.qkv.row(sequence.row);
-  const float* k = q + run.q_width;
-  const float* v = k + run.kv_width;
-  const int64_t stride = run.qkv.cols;
-  const auto keys = sequence.state->keys(layer), values = sequence.state->values(layer);
-  kernels::cache_append(run.context, {k, stride, sequence.rows, sequence.first, keys});
-  kernels::cache_append(run.context, {v, stride, sequence.rows, sequence.first, values});
-  kernels::attention(
-      run.context, {q, stride, sequence.rows, run.model.config.heads, sequence.first, keys, values,
-                    run.attended.row(sequence.row), run.attended.cols});
-}
-
-void add_residual(Run& run) {
-  kernels::residual_add(run.context, run.normed.data(), run.hidden.data(),
-                        run.hidden.rows * run.hidden.cols);
-}
-
-void attention_block(Run& run, const Block& block, int64_t layer) {
-  norm(run, block.attention_norm, run.hidden, run.normed);
-  project(run, block.qkv, run.normed, run.qkv);
-  turn_heads(run, block.q_norm, 0, run.model.config.heads);
-  turn_heads(run, block.k_norm, run.q_width, run.model.config.kv_heads);
-  for (const Sequence& sequence : run.batch.sequences) attend(run, sequence, layer);
-  project(run, {&block.o, 1}, run.attended, run.normed);
-  add_residual(run);
-}
-
-void mlp_block(Run& run, const Block& block) {
-  const int64_t ffn = run.model.config.ffn;
-  norm(run, block.mlp_norm, run.hidden, run.normed);
-  project(run, block.gate_up, run.normed, run.gate_up);
-  kernels::silu_mul(run.context, {run.gate_up.data(), 2 * ffn, run.gate_up.data() + ffn, 2 * ffn,
-                                  run.gate_up.rows, ffn, run.gated.data()});
-  project(run, {&block.down, 1}, run.gated, run.normed);
-  add_residual(run);
+// Token ids where the ops expect them.
+device::Buffer placed_tokens(const device::Context& context, const std::vector<int32_t>& tokens) {
+  const size_t bytes = tokens.size() * sizeof(int32_t);
+  device::Buffer buffer(bytes, device::MemoryClass::workspace, context.place());
+  device::copy_bytes(buffer.data(), context.place(), tokens.data(), device::Place::host, bytes);
+  return buffer;
 }
 
 // The rows that were asked for, without the replayed ones.
-Matrix asked_rows(const Run& run) {
-  Matrix result(run.batch.rows() - run.batch.replayed, run.hidden.cols);
+Matrix asked_rows(const Run& run, const Batch& batch) {
+  Matrix result(batch.rows() - batch.replayed, run.hidden.cols, device::MemoryClass::workspace,
+                run.context.place());
   int64_t at = 0;
-  for (const Sequence& sequence : run.batch.sequences) {
+  for (const Sequence& sequence : batch.sequences) {
     const int64_t count = sequence.rows - sequence.replayed;
-    std::copy_n(run.normed.row(sequence.row + sequence.replayed), count * result.cols,
-                result.row(at));
+    device::copy_bytes(result.row(at), run.context.place(),
+                       run.normed.row(sequence.row + sequence.replayed), run.context.place(),
+                       static_cast<size_t>(count * result.cols) * sizeof(float));
     at += count;
   }
   return result;
@@ -201,16 +217,24 @@ void apply_linear(const device::Context& context, const Linear& linear, const fl
 Matrix forward_transformer(const device::Context& context, const Model& model,
                            std::span<const Chunk> chunks, const LinearObserver* observer) {
   const Batch batch = plan_batch(model, chunks);
-  Run run(context, model, batch, observer);
-  embed(run);
-  prepare_rope(run);
-  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    attention_block(run, model.blocks[layer], static_cast<int64_t>(layer));
-    mlp_block(run, model.blocks[layer]);
+  Run run(context, model, batch.rows(), observer);
+  std::vector<Rows> sequences;
+  for (const Sequence& sequence : batch.sequences) {
+    sequences.push_back(
+        {sequence.state, sequence.row, sequence.rows, sequence.first, sequence.long_regime});
   }
-  norm(run, model.final_norm, run.hidden, run.normed);
+  const device::Buffer tokens = placed_tokens(context, batch.tokens);
+  run_model(run, tokens.as<int32_t>(), sequences);
   advance_states(chunks, batch);
-  return batch.replayed == 0 ? std::move(run.normed) : asked_rows(run);
+  return batch.replayed == 0 ? std::move(run.normed) : asked_rows(run, batch);
+}
+
+Matrix decode_transformer(const device::Context& context, const Model& model,
+                          const DecodeInput& input) {
+  Run run(context, model, 1, nullptr);
+  const Rows rows{input.state, 0, 1, 0, input.long_regime, input.position};
+  run_model(run, input.token, {&rows, 1});
+  return std::move(run.normed);
 }
 
 }  // namespace qsweep::model

@@ -85,6 +85,7 @@ format::ScaleReader::ScaleReader(const PackedMatrix& matrix) {
 void dequantize_rows(const PackedMatrix& matrix, int64_t row, int64_t row_count, float* out) {
   expect(row >= 0 && row_count >= 0 && row_count <= matrix.rows - row,
          "the rows to decode lie in the matrix");
+  expect(matrix.codes.place() == device::Place::host, "the host decodes what lies on the host");
   const auto* codes = matrix.codes.as<uint8_t>();
   if (!has_scales(matrix.spec.id)) {
     format::unpacker(matrix.spec)(codes, row * matrix.cols, (row + row_count) * matrix.cols, out);

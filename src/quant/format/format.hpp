@@ -85,7 +85,8 @@ struct PackedMatrix {
   uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
 };
 
-// Hash of the packed bytes (codes, scales, zeros in this order) and the spec; 64 hex digits.
+// Hash of the packed bytes (codes, scales, zeros in this order) and the spec; 64 hex digits. Bytes
+// on the GPU are read back for it.
 std::string packed_hash(const PackedMatrix& matrix);
 
 // Round-to-nearest quantization of W [rows, cols] fp32 row-major. Scales: symmetric int4 absmax/7,
@@ -98,11 +99,14 @@ std::string packed_hash(const PackedMatrix& matrix);
 // threads; same bytes always.
 PackedMatrix quantize_rtn(const FormatSpec& spec, std::span<const float> weights, int64_t rows,
                           int64_t cols, int threads = 1);
-// Wraps raw bf16/fp16/fp32 bytes, little-endian [rows, cols], unchanged.
-PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t rows, int64_t cols);
+// Wraps raw bf16/fp16/fp32 bytes, little-endian [rows, cols], unchanged, in the place given.
+PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t rows, int64_t cols,
+                      device::Place place = device::Place::host);
+// The same bytes in another place; the layout is the same everywhere.
+PackedMatrix placed(PackedMatrix matrix, device::Place place);
 
 // out [row_count, cols] fp32: rows [row, row + row_count) decoded. The single decode path of the
-// host.
+// host, of matrices that lie there.
 void dequantize_rows(const PackedMatrix& matrix, int64_t row, int64_t row_count, float* out);
 // Decoded scales, one a group, row-major [rows, groups_per_row] (nf4: one a block; per tensor: one
 // in all; empty for formats without scales).

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "device/gpu.hpp"
 #include "quant/format/format.hpp"
 #include "quant/format/groups.hpp"
 #include "quant/format/parallel.hpp"
@@ -54,15 +55,16 @@ void check_weights(std::span<const float> weights, int64_t cols, int threads) {
   });
 }
 
-PackedMatrix allocate(const FormatSpec& spec, int64_t rows, int64_t cols) {
+PackedMatrix allocate(const FormatSpec& spec, int64_t rows, int64_t cols,
+                      device::Place place = device::Place::host) {
   const PackedSize size = packed_size(spec, rows, cols);
   PackedMatrix matrix;
   matrix.spec = spec;
   matrix.rows = rows;
   matrix.cols = cols;
-  matrix.codes = device::Buffer(size.codes, device::MemoryClass::weights);
-  matrix.scales = device::Buffer(size.scales, device::MemoryClass::weights);
-  matrix.zeros = device::Buffer(size.zeros, device::MemoryClass::weights);
+  matrix.codes = device::Buffer(size.codes, device::MemoryClass::weights, place);
+  matrix.scales = device::Buffer(size.scales, device::MemoryClass::weights, place);
+  matrix.zeros = device::Buffer(size.zeros, device::MemoryClass::weights, place);
   return matrix;
 }
 
@@ -286,18 +288,27 @@ PackedMatrix quantize_rtn(const FormatSpec& spec, std::span<const float> weights
   });
 }
 
-PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t rows, int64_t cols) {
+PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t rows, int64_t cols,
+                      device::Place place) {
   const FormatSpec spec{.id = id};
   if (has_scales(id))
     throw_invalid("cannot wrap bytes as " + to_string(spec), "it is no raw format");
-  PackedMatrix matrix = allocate(spec, rows, cols);
+  PackedMatrix matrix = allocate(spec, rows, cols, place);
   if (bytes.size() != matrix.codes.size()) {
     throw_invalid("cannot wrap bytes as " + to_string(spec),
                   "expected " + std::to_string(matrix.codes.size()) + " bytes for " +
                       std::to_string(rows) + " x " + std::to_string(cols) + ", found " +
                       std::to_string(bytes.size()));
   }
-  std::memcpy(matrix.codes.data(), bytes.data(), bytes.size());
+  device::copy_bytes(matrix.codes.data(), place, bytes.data(), device::Place::host, bytes.size());
+  return matrix;
+}
+
+PackedMatrix placed(PackedMatrix matrix, device::Place place) {
+  constexpr auto weights = device::MemoryClass::weights;
+  for (device::Buffer* part : {&matrix.codes, &matrix.scales, &matrix.zeros}) {
+    if (part->place() != place) *part = device::copy_of(*part, weights, place);
+  }
   return matrix;
 }
 

@@ -52,12 +52,13 @@ static_assert(dynamic_map[127] == 0.0f && dynamic_map[255] == 1.0f);
 
 struct Dq8ScaleReader {
   const uint8_t* indices;  // [count]
-  const uint8_t* absmax;   // fp32 [blocks], at any address
-  float offset;
+  const uint8_t* absmax;   // fp32 [blocks], then the offset, at any address
+  int64_t blocks;
   const float* map;  // [256], in the memory of whoever reads
   QSWEEP_HD float operator()(int64_t i) const {
-    float block_absmax;
+    float block_absmax, offset;
     std::memcpy(&block_absmax, absmax + (i / dq8_block) * 4, 4);
+    std::memcpy(&offset, absmax + blocks * 4, 4);
     return map[indices[i]] * block_absmax + offset;
   }
 };
@@ -68,7 +69,7 @@ struct ScaleDq8 {
   using Reader = Dq8ScaleReader;
 
   static int bits(const ScaleCodec&) { return 8; }
-  static int64_t blocks(int64_t count) { return (count + dq8_block - 1) / dq8_block; }
+  QSWEEP_HD static int64_t blocks(int64_t count) { return (count + dq8_block - 1) / dq8_block; }
   static uint64_t bytes(const ScaleCodec&, int64_t count) {
     return static_cast<uint64_t>(count + 4 * blocks(count) + 4);
   }
@@ -102,9 +103,7 @@ struct ScaleDq8 {
     std::memcpy(out + count + 4 * blocks(count), &offset, 4);
   }
   static Reader reader(const ScaleCodec&, const uint8_t* data, int64_t count) {
-    float offset;
-    std::memcpy(&offset, data + count + 4 * blocks(count), 4);
-    return {data, data + count, offset, dynamic_map.data()};
+    return {data, data + count, blocks(count), dynamic_map.data()};
   }
 };
 

@@ -85,7 +85,8 @@ struct Runner {
       const std::span<const int32_t> part(tokens.data() + at, std::min(piece, tokens.size() - at));
       const model::Chunk chunk{&state, part};
       const model::Matrix hidden = model::forward(context, *model, {&chunk, 1});
-      const model::Matrix rows = model::logits(context, *model, hidden.data(), hidden.rows);
+      const model::Matrix rows =
+          model::on_host(model::logits(context, *model, hidden.data(), hidden.rows));
       result.insert(result.end(), rows.data(), rows.data() + rows.rows * rows.cols);
     }
     return result;

@@ -1,0 +1,30 @@
+// Matrix products of the GPU backend by cuBLAS: bf16 or fp32 operands, fp32 sums and results.
+#pragma once
+
+#include <cstdint>
+
+#include "device/context.hpp"
+
+namespace qsweep::kernels::cuda {
+
+enum class Operand { fp32, bf16 };
+
+// For each of `batch`: c[r, n] = scale * sum_k a[r, k] b[n, k] (b_transposed) or b[k, n] (not), all
+// row-major with row strides lda, ldb, ldc, and strides from one product to the next. Within one
+// process the same call gives the same bits: cuBLAS keeps its promise for one stream with a
+// workspace of its own.
+struct Product {
+  Operand operand = Operand::bf16;
+  const void* a = nullptr;
+  int64_t lda = 0, stride_a = 0;
+  const void* b = nullptr;
+  int64_t ldb = 0, stride_b = 0;
+  bool b_transposed = true;
+  float* c = nullptr;
+  int64_t ldc = 0, stride_c = 0;
+  int64_t rows = 0, cols = 0, inner = 0, batch = 1;
+  float scale = 1;
+};
+void multiply(const device::Context& context, const Product& product);
+
+}  // namespace qsweep::kernels::cuda

@@ -1,0 +1,18 @@
+// Passes between matrix products: fp32 activations to bf16, and what is done to a finished result.
+#pragma once
+
+#include <cstdint>
+
+#include "device/context.hpp"
+
+namespace qsweep::kernels::cuda {
+
+// out [rows, cols] bf16, without gaps; x fp32, row stride ldx. Exact where activations are bf16.
+void to_bf16(const device::Context& context, const float* x, int64_t ldx, int64_t rows,
+             int64_t cols, uint16_t* out);
+
+// y[r, c] = stored(y[r, c] + bias[c]), row stride ldy; bias may be null.
+void finish_rows(const device::Context& context, const float* bias, int64_t rows, int64_t cols,
+                 float* y, int64_t ldy);
+
+}  // namespace qsweep::kernels::cuda

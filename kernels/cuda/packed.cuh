@@ -1,0 +1,113 @@
+// A packed matrix as kernels see it. Codes and scales are decoded by the functions of
+// src/quant/format, the same as on the host.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <array>
+
+#include "quant/format/formats.hpp"
+#include "quant/format/groups.hpp"
+#include "quant/format/scales.hpp"
+
+namespace qsweep::kernels::cuda {
+
+using quant::PackedMatrix;
+using quant::ScaleCodecId;
+namespace format = quant::format;
+
+__device__ constexpr std::array<float, 256> dynamic_map = format::make_dynamic_map();
+
+// Decodes scale i. The codec is looked up at each call: the branch is the same for all threads, and
+// there is one call for dozens of weights.
+struct ScaleView {
+  ScaleCodecId id = ScaleCodecId::none;
+  const uint8_t* data = nullptr;
+  int64_t count = 0;
+  uint64_t bytes = 0;
+  int width = 0, mantissa_bits = 0;  // e5m
+
+  __device__ float operator()(int64_t i) const {
+    switch (id) {
+      case ScaleCodecId::fp32:
+        return format::ScaleFp32::Reader{data}(i);
+      case ScaleCodecId::fp16:
+        return format::ScaleFp16::Reader{data}(i);
+      case ScaleCodecId::bf16:
+        return format::ScaleBf16::Reader{data}(i);
+      case ScaleCodecId::e5m:
+        return e5m(i);
+      case ScaleCodecId::dq8:
+        return format::Dq8ScaleReader{data, data + count, format::ScaleDq8::blocks(count),
+                                      &dynamic_map[0]}(i);
+      case ScaleCodecId::none:
+        break;
+    }
+    return 1.0f;
+  }
+
+  // Two aligned words hold the code wherever it begins; buffers on the GPU are padded for that.
+  __device__ float e5m(int64_t i) const {
+    const uint64_t bit = static_cast<uint64_t>(i) * static_cast<uint64_t>(width);
+    const auto* words = reinterpret_cast<const uint32_t*>(data) + (bit >> 5);
+    const uint32_t window = __funnelshift_r(words[0], words[1], static_cast<uint32_t>(bit & 31));
+    return format::E5mScaleReader::value(window & ((1u << width) - 1u), mantissa_bits);
+  }
+};
+
+struct PackedView {
+  const uint8_t* codes = nullptr;
+  ScaleView scale;
+  format::ZeroReader zeros{};
+  bool asymmetric = false;
+  int64_t rows = 0, cols = 0;
+  format::Groups groups;
+};
+
+PackedView view_of(const PackedMatrix& matrix);
+
+// Code `i` of a packed line as a level, the zero point subtracted where there is one.
+template <class F>
+__device__ float code_value(const uint8_t* line, int64_t i, bool asymmetric, float zero) {
+  if constexpr (F::bits == 32) {
+    return F::level(reinterpret_cast<const uint32_t*>(line)[i]);
+  } else if constexpr (F::bits == 16) {
+    return F::level(reinterpret_cast<const uint16_t*>(line)[i]);
+  } else {
+    uint32_t code = 0;
+    if constexpr (F::bits == 8) {
+      code = line[i];
+    } else {
+      const bool high = (i % 2 == 0) == F::high_first;
+      code = high ? line[i / 2] >> 4 : line[i / 2] & 15;
+    }
+    if constexpr (F::integer) {
+      if (asymmetric) return F::unsigned_level(code) - zero;
+    }
+    return F::level(code);
+  }
+}
+
+// Where element (row, col) stands: its line, its place there, its group.
+template <class F>
+struct Element {
+  int64_t line, at, group;
+  __device__ Element(const PackedView& w, int64_t row, int64_t col)
+      : line(F::flattened ? 0 : row),
+        at(F::flattened ? row * w.cols + col : col),
+        group(F::scaled ? at / w.groups.size : 0) {}
+};
+
+template <class F>
+__device__ float decode(const PackedView& w, int64_t row, int64_t col) {
+  const Element<F> e(w, row, col);
+  const uint8_t* line = w.codes + e.line * w.groups.line_bytes;
+  if constexpr (!F::scaled) {
+    return code_value<F>(line, e.at, false, 0);
+  } else {
+    const float zero = w.asymmetric ? w.zeros(e.line, e.group) : 0.0f;
+    return code_value<F>(line, e.at, w.asymmetric, zero) * w.scale(w.groups.index(e.line, e.group));
+  }
+}
+
+}  // namespace qsweep::kernels::cuda

@@ -1,0 +1,328 @@
+// The kernel behind linear/stream: see linear_cuda.cuh for what it computes and how exactly.
+//
+// A tile is eight rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps
+// share a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g: `Words` words
+// of codes. The four chunks of a quad stand side by side, so a slab of 4 chunks of a row is read in
+// one piece, and four slabs are in flight while the four before are multiplied. The tensor cores
+// see W as the right operand (rows of W are columns), the input as the left one (up to 16 rows),
+// which waits in shared memory as bf16. Weights do not depend on earlier kernels, so the first ones
+// are under way before the input is there.
+#pragma once
+
+#include <climits>
+
+#include "kernels/common.hpp"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/packed.cuh"
+#include "kernels/linear/linears.hpp"
+#include "kernels/linear/stream_codes.cuh"
+#include "kernels/silu_mul/silu_mul.hpp"
+
+namespace qsweep::kernels::cuda {
+
+constexpr int stream_warps = 8, stream_threads = stream_warps * warp_size;
+constexpr int tile_rows = 8, slabs_in_flight = 4, most_segments = 4;
+
+// Rows [first, first + rows) of one matrix, written from column `column` of p on.
+struct Segment {
+  PackedView w;
+  const float* bias;
+  int64_t first, rows, column;
+};
+
+struct Stream {
+  Segment segments[most_segments];
+  int segment_count;
+  int units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
+  const float* x;
+  int rows;  // of x, at most 16
+  int cols, slabs_a_warp;
+  const float* norm_weight;
+  float norm_eps;
+  Finish finish;
+  float* y;
+  int64_t ldy;
+};
+
+__host__ __device__ inline int padded_columns(int cols) {
+  return cols + 8;  // rows of the input start in different banks
+}
+
+// A tile of the block's sequence and the piece of it that a warp loads at once.
+struct Cursor {
+  int unit;
+  int half = 0;  // of a gated pair
+  int batch = 0;
+};
+
+template <class F, int Words, bool Grouped>
+struct StreamKernel {
+  using Code = Codes<F>;
+  static constexpr int elements = Words * 32 / F::bits;  // of a lane's chunk
+  static constexpr int slab = 4 * elements;              // columns
+
+  struct Batch {
+    uint32_t words[slabs_in_flight][Words];
+    float scale = 0;  // of row g, slab t of the batch
+    uint32_t zero = 0;
+  };
+
+  const Stream& p;
+  const int lane = static_cast<int>(threadIdx.x) % warp_size, g = lane / 4, t = lane % 4;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+
+  __device__ explicit StreamKernel(const Stream& stream) : p(stream) {}
+
+  // The segment and its row at which the cursor's tile starts.
+  __device__ const Segment& segment_of(const Cursor& c, int64_t& row) const {
+    if (p.finish == Finish::gate) {
+      row = int64_t{c.unit} * tile_rows;
+      return p.segments[c.half];
+    }
+    int64_t tile = c.unit;
+    int s = 0;
+    while (s + 1 < p.segment_count && tile >= tiles(p.segments[s].rows, tile_rows)) {
+      tile -= tiles(p.segments[s].rows, tile_rows);
+      ++s;
+    }
+    row = tile * tile_rows;
+    return p.segments[s];
+  }
+
+  __device__ int batches() const {
+    return (p.slabs_a_warp + slabs_in_flight - 1) / slabs_in_flight;
+  }
+
+  __device__ void advance(Cursor& c) const {
+    if (++c.batch < batches()) return;
+    c.batch = 0;
+    if (p.finish == Finish::gate && c.half == 0) {
+      c.half = 1;
+      return;
+    }
+    c.half = 0;
+    c.unit += static_cast<int>(gridDim.x);
+  }
+
+  __device__ int slab_of(const Cursor& c, int j) const {
+    const int within = c.batch * slabs_in_flight + j;
+    return within < p.slabs_a_warp ? warp * p.slabs_a_warp + within : INT_MAX;
+  }
+  __device__ bool there(int s) const { return s < p.cols / slab; }
+
+  __device__ static void load_chunk(const uint8_t* from, uint32_t (&words)[Words]) {
+    if constexpr (Words == 4) {
+      const uint4 v = load_once(from);
+      words[0] = v.x;
+      words[1] = v.y;
+      words[2] = v.z;
+      words[3] = v.w;
+    } else {
+      for (int i = 0; i < Words; ++i) words[i] = reinterpret_cast<const uint32_t*>(from)[i];
+    }
+  }
+
+  __device__ void load(const Cursor& c, Batch& batch) const {
+    int64_t tile_row = 0;
+    const Segment& segment = segment_of(c, tile_row);
+    const bool row_there = tile_row + g < segment.rows;
+    const int64_t row = segment.first + tile_row + g;
+    const uint8_t* codes = segment.w.codes + row * (p.cols / 8 * F::bits);
+#pragma unroll
+    for (int j = 0; j < slabs_in_flight; ++j) {
+      const int s = slab_of(c, j);
+      if (row_there && there(s)) {
+        load_chunk(codes + (s * 4 + t) * (Words * 4), batch.words[j]);
+      } else {
+        for (int i = 0; i < Words; ++i) batch.words[j][i] = 0;
+      }
+    }
+    if constexpr (F::scaled) {
+      const int s = slab_of(c, t);
+      if (row_there && there(s)) {
+        const Element<F> e(segment.w, row, s * slab);
+        batch.scale = segment.w.scale(segment.w.groups.index(e.line, e.group));
+        const bool asymmetric = segment.w.asymmetric;
+        batch.zero =
+            Code::zero_word(asymmetric, asymmetric ? segment.w.zeros(e.line, e.group) : 0.0f);
+      } else {
+        batch.scale = 0;  // of nothing
+        batch.zero = Code::zero_word(false, 0.0f);
+      }
+    }
+  }
+
+  // Two pairs of input row n for the step that starts at `column` (a multiple of 4).
+  __device__ uint2 input(const uint32_t* x, int n, int column) const {
+    if (n >= p.rows) return {0, 0};
+    return *reinterpret_cast<const uint2*>(x + (n * padded_columns(p.cols) + column) / 2);
+  }
+
+  __device__ void multiply_slab(const uint32_t (&words)[Words], int s, uint32_t zero,
+                                bool asymmetric, const uint32_t* x, const uint2* table,
+                                float (&sums)[4]) const {
+    constexpr int unit = Code::words_a_unit;
+#pragma unroll
+    for (int i = 0; i < Words / unit; ++i) {
+      const auto pairs = Code::decode(words + i * unit, asymmetric, zero, table);
+#pragma unroll
+      for (int step = 0; step < Code::steps; ++step) {
+        const int column = s * slab + t * elements + (i * Code::steps + step) * 4;
+        const uint2 low = input(x, g, column);
+        const uint2 high = p.rows > 8 ? input(x, g + 8, column) : uint2{0, 0};
+#pragma unroll
+        for (int part = 0; part < Code::parts; ++part) {
+          multiply_add_16x8x16(sums, low.x, high.x, low.y, high.y, pairs.value[part][step][0],
+                               pairs.value[part][step][1]);
+        }
+      }
+    }
+  }
+
+  __device__ void multiply(const Cursor& c, const Batch& batch, const uint32_t* x,
+                           const uint2* table, float (&sums)[4]) const {
+    bool asymmetric = false;
+    if constexpr (F::integer) asymmetric = p.segments[0].w.asymmetric;  // alike in all segments
+#pragma unroll
+    for (int j = 0; j < slabs_in_flight; ++j) {
+      const int s = slab_of(c, j);
+      if (!there(s)) continue;  // the same for the whole warp
+      const uint32_t zero = F::scaled ? __shfl_sync(0xFFFFFFFFu, batch.zero, g * 4 + j) : 0;
+      if constexpr (!Grouped) {
+        multiply_slab(batch.words[j], s, zero, asymmetric, x, table, sums);
+      } else {
+        float part[4] = {};
+        multiply_slab(batch.words[j], s, zero, asymmetric, x, table, part);
+        const float low = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + j);
+        const float high = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + 4 + j);
+        sums[0] += part[0] * low;
+        sums[1] += part[1] * high;
+        sums[2] += part[2] * low;
+        sums[3] += part[3] * high;
+      }
+    }
+  }
+
+  // sums of this warp -> lines [input row][8 rows of W].
+  __device__ void leave(float* line, float (&sums)[4]) const {
+    if (g < p.rows) {
+      line[g * tile_rows + 2 * t] = sums[0];
+      line[g * tile_rows + 2 * t + 1] = sums[1];
+    }
+    if (g + 8 < p.rows) {
+      line[(g + 8) * tile_rows + 2 * t] = sums[2];
+      line[(g + 8) * tile_rows + 2 * t + 1] = sums[3];
+    }
+    for (float& sum : sums) sum = 0;
+  }
+};
+
+// x [rows, cols], normed where there are weights, to bf16 pairs in the order of the codes.
+template <class Order>
+__device__ void stage_input(const Stream& p, uint32_t* staged, float* scratch) {
+  constexpr auto bf16 = device::Compute::bf16;
+  for (int n = 0; n < p.rows; ++n) {
+    const float* x = p.x + int64_t{n} * p.cols;
+    float scale = 1;
+    if (p.norm_weight != nullptr) {
+      float squares = 0;
+      for (int i = static_cast<int>(threadIdx.x); i < p.cols; i += stream_threads)
+        squares += x[i] * x[i];
+      squares = over_block(squares, scratch, Add{});
+      scale = 1.0f / sqrtf(squares / static_cast<float>(p.cols) + p.norm_eps);
+    }
+    uint32_t* line = staged + n * padded_columns(p.cols) / 2;
+    for (int column = static_cast<int>(threadIdx.x) * 8; column < p.cols;
+         column += stream_threads * 8) {
+      float value[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        value[i] = x[column + i];
+        if (p.norm_weight != nullptr) {
+          value[i] = p.norm_weight[column + i] * stored(bf16, value[i] * scale);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < 8; i += 2) {
+        line[(column + i) / 2] = bf16_pair(value[Order::column(i)], value[Order::column(i + 1)]);
+      }
+    }
+  }
+}
+
+// Sum of all warps for one output, scaled where the whole row has one scale, with its bias.
+template <class F, bool Grouped>
+__device__ float output(const Stream& p, const float* lines, int n, int row_in_tile,
+                        const Segment& segment, int64_t row) {
+  float sum = 0;
+  for (int w = 0; w < stream_warps; ++w) {
+    sum += lines[(w * p.rows + n) * tile_rows + row_in_tile];
+  }
+  if constexpr (F::scaled && !Grouped) {
+    const Element<F> e(segment.w, segment.first + row, 0);
+    sum *= segment.w.scale(segment.w.groups.index(e.line, e.group));
+  }
+  if (segment.bias != nullptr) sum += segment.bias[segment.first + row];
+  return stored(device::Compute::bf16, sum);
+}
+
+__device__ inline void write_output(const Stream& p, int n, int64_t column, float value) {
+  float& y = p.y[n * p.ldy + column];
+  y = p.finish == Finish::residual ? stored(device::Compute::bf16, y + value) : value;
+}
+
+template <class F, int Words, bool Grouped>
+__global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constant__ Stream p) {
+  using Kernel = StreamKernel<F, Words, Grouped>;
+  using Table = typename Codes<F>::Table;
+  __shared__ float lines[2][stream_warps * 16 * tile_rows];
+  __shared__ float scratch[stream_warps];
+  __shared__ uint2 table[Table::entries > 0 ? Table::entries : 1];
+  auto* x = shared_memory<uint32_t>();
+  const Kernel kernel(p);
+  Cursor at{static_cast<int>(blockIdx.x)};
+  typename Kernel::Batch current;
+  kernel.load(at, current);  // blocks never outnumber units
+  let_next_start();
+  if constexpr (Table::entries > 0) {
+    for (int i = threadIdx.x; i < Table::entries; i += stream_threads) {
+      table[i] = Table::entry(static_cast<uint32_t>(i));
+    }
+  }
+  wait_for_previous();
+  stage_input<typename Codes<F>::Order>(p, x, scratch);
+  __syncthreads();
+  const int n = static_cast<int>(threadIdx.x) / tile_rows;
+  const int row_in_tile = static_cast<int>(threadIdx.x) % tile_rows;
+  float sums[4] = {}, gate = 0;
+  int parity = 0;
+  while (at.unit < p.units) {
+    Cursor next = at;
+    kernel.advance(next);
+    typename Kernel::Batch coming;
+    if (next.unit < p.units) kernel.load(next, coming);
+    kernel.multiply(at, current, x, table, sums);
+    if (next.batch == 0) {  // the tile is complete
+      kernel.leave(lines[parity] + kernel.warp * p.rows * tile_rows, sums);
+      __syncthreads();  // two sets of lines: who is late here still reads the other one
+      int64_t tile_row = 0;
+      const Segment& segment = kernel.segment_of(at, tile_row);
+      const int64_t row = tile_row + row_in_tile;
+      if (n < p.rows && row < segment.rows) {
+        const float value = output<F, Grouped>(p, lines[parity], n, row_in_tile, segment, row);
+        if (p.finish != Finish::gate) {
+          write_output(p, n, segment.column + row, value);
+        } else if (at.half == 0) {
+          gate = stored(device::Compute::bf16, silu(value));
+        } else {
+          write_output(p, n, row, stored(device::Compute::bf16, gate * value));
+        }
+      }
+      parity ^= 1;
+    }
+    current = coming;
+    at = next;
+  }
+}
+
+}  // namespace qsweep::kernels::cuda
