@@ -35,7 +35,10 @@ int chunk_words(const FormatSpec& spec, int64_t cols) {
 bool suits(const device::Context& context, const LinearsArgs& args) {
   const quant::PackedMatrix& first = *args.parts.front().weight;
   if (context.compute != device::Compute::bf16 || args.rows > stream_rows) return false;
-  if (reinterpret_cast<uintptr_t>(args.x) % 16 != 0 || first.cols % 8 != 0) return false;
+  const auto aligned = [](const float* from) {
+    return reinterpret_cast<uintptr_t>(from) % 16 == 0;
+  };
+  if (!aligned(args.x) || !aligned(args.norm_weight) || first.cols % 8 != 0) return false;
   constexpr int64_t most_cols = 1 << 20, most_rows = 1 << 24;  // inside an int
   if (first.cols > most_cols || first.rows > most_rows) return false;
   const int64_t input_bytes = args.rows * padded_columns(static_cast<int>(first.cols)) * 2;
@@ -85,6 +88,10 @@ template <class F, int Words, bool Grouped>
 void start(const device::Context& context, Stream p) {
   p.slabs_a_warp =
       static_cast<int>(tiles(p.cols / StreamKernel<F, Words, Grouped>::slab, stream_warps));
+  if constexpr (Grouped) {
+    p.slabs_a_group =
+        static_cast<int>(p.segments[0].w.groups.size / StreamKernel<F, Words, Grouped>::slab);
+  }
   const auto shared = static_cast<size_t>(p.rows * padded_columns(p.cols) * 2);
   // Two blocks a multiprocessor keep enough loads in flight, and leave room for the next kernel's.
   const int blocks = std::min(p.units, 2 * device::gpu_info().multiprocessors);

@@ -9,8 +9,6 @@
 // are under way before the input is there.
 #pragma once
 
-#include <climits>
-
 #include "kernels/common.hpp"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/packed.cuh"
@@ -36,7 +34,7 @@ struct Stream {
   int units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
   const float* x;
   int rows;  // of x, at most 16
-  int cols, slabs_a_warp;
+  int cols, slabs_a_warp, slabs_a_group;
   const float* norm_weight;
   float norm_eps;
   Finish finish;
@@ -48,11 +46,16 @@ __host__ __device__ inline int padded_columns(int cols) {
   return cols + 8;  // rows of the input start in different banks
 }
 
-// A tile of the block's sequence and the piece of it that a warp loads at once.
+// A tile of the block's sequence, the piece of it that a warp loads at once, and where the lane's
+// row of it starts.
 struct Cursor {
-  int unit;
+  int unit = 0;
   int half = 0;  // of a gated pair
   int batch = 0;
+  int segment = 0;
+  int row = 0;                     // of the segment, where the tile starts
+  int64_t line = 0;                // the lane's row of the matrix
+  const uint8_t* codes = nullptr;  // the lane's first chunk
 };
 
 template <class F, int Words, bool Grouped>
@@ -60,6 +63,7 @@ struct StreamKernel {
   using Code = Codes<F>;
   static constexpr int elements = Words * 32 / F::bits;  // of a lane's chunk
   static constexpr int slab = 4 * elements;              // columns
+  static constexpr int slab_bytes = 4 * Words * 4;
 
   struct Batch {
     uint32_t words[slabs_in_flight][Words];
@@ -70,45 +74,60 @@ struct StreamKernel {
   const Stream& p;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int first_slab, slabs;  // of this warp
+  // Pairs of the staged input that meet the lane's first code: of row g, and words from there to
+  // row g + 8. Rows that are not there are read as others; nobody asks for what comes of them.
+  const uint32_t* input;
+  int to_high;
 
-  __device__ explicit StreamKernel(const Stream& stream) : p(stream) {}
-
-  // The segment and its row at which the cursor's tile starts.
-  __device__ const Segment& segment_of(const Cursor& c, int64_t& row) const {
-    if (p.finish == Finish::gate) {
-      row = int64_t{c.unit} * tile_rows;
-      return p.segments[c.half];
-    }
-    int64_t tile = c.unit;
-    int s = 0;
-    while (s + 1 < p.segment_count && tile >= tiles(p.segments[s].rows, tile_rows)) {
-      tile -= tiles(p.segments[s].rows, tile_rows);
-      ++s;
-    }
-    row = tile * tile_rows;
-    return p.segments[s];
+  __device__ StreamKernel(const Stream& stream, const uint32_t* staged)
+      : p(stream),
+        first_slab(warp * p.slabs_a_warp),
+        slabs(min(max(p.cols / slab - first_slab, 0), p.slabs_a_warp)) {
+    const int line = padded_columns(p.cols) / 2;
+    input = staged + min(g, p.rows - 1) * line + (first_slab * slab + t * elements) / 2;
+    to_high = (min(g + 8, p.rows - 1) - min(g, p.rows - 1)) * line;
   }
 
-  __device__ int batches() const {
-    return (p.slabs_a_warp + slabs_in_flight - 1) / slabs_in_flight;
+  // The tile of the cursor's unit: its segment, its rows, the lane's place in it.
+  __device__ void enter(Cursor& c) const {
+    int tile = c.unit;
+    c.segment = c.half;
+    if (p.finish != Finish::gate) {
+      c.segment = 0;
+      while (c.segment + 1 < p.segment_count && tile >= tiles_of(p.segments[c.segment])) {
+        tile -= tiles_of(p.segments[c.segment]);
+        ++c.segment;
+      }
+    }
+    const Segment& segment = p.segments[c.segment];
+    c.row = tile * tile_rows;
+    c.line = segment.first + min(c.row + g, static_cast<int>(segment.rows) - 1);
+    c.codes =
+        segment.w.codes + c.line * (p.cols / 8 * F::bits) + (first_slab * 4 + t) * (Words * 4);
+  }
+  __device__ static int tiles_of(const Segment& segment) {
+    return (static_cast<int>(segment.rows) + tile_rows - 1) / tile_rows;
   }
 
+  // Whether the next batch begins another tile.
+  __device__ bool last_of_tile(const Cursor& c) const {
+    return (c.batch + 1) * slabs_in_flight >= p.slabs_a_warp;
+  }
   __device__ void advance(Cursor& c) const {
-    if (++c.batch < batches()) return;
+    if (!last_of_tile(c)) {
+      ++c.batch;
+      return;
+    }
     c.batch = 0;
     if (p.finish == Finish::gate && c.half == 0) {
       c.half = 1;
-      return;
+    } else {
+      c.half = 0;
+      c.unit += static_cast<int>(gridDim.x);
     }
-    c.half = 0;
-    c.unit += static_cast<int>(gridDim.x);
+    if (c.unit < p.units) enter(c);
   }
-
-  __device__ int slab_of(const Cursor& c, int j) const {
-    const int within = c.batch * slabs_in_flight + j;
-    return within < p.slabs_a_warp ? warp * p.slabs_a_warp + within : INT_MAX;
-  }
-  __device__ bool there(int s) const { return s < p.cols / slab; }
 
   __device__ static void load_chunk(const uint8_t* from, uint32_t (&words)[Words]) {
     if constexpr (Words == 4) {
@@ -123,53 +142,46 @@ struct StreamKernel {
   }
 
   __device__ void load(const Cursor& c, Batch& batch) const {
-    int64_t tile_row = 0;
-    const Segment& segment = segment_of(c, tile_row);
-    const bool row_there = tile_row + g < segment.rows;
-    const int64_t row = segment.first + tile_row + g;
-    const uint8_t* codes = segment.w.codes + row * (p.cols / 8 * F::bits);
+    const int first = c.batch * slabs_in_flight;
+    const uint8_t* codes = c.codes + first * slab_bytes;
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
-      const int s = slab_of(c, j);
-      if (row_there && there(s)) {
-        load_chunk(codes + (s * 4 + t) * (Words * 4), batch.words[j]);
+      if (first + j < slabs) {
+        load_chunk(codes + j * slab_bytes, batch.words[j]);
       } else {
         for (int i = 0; i < Words; ++i) batch.words[j][i] = 0;
       }
     }
-    if constexpr (F::scaled) {
-      const int s = slab_of(c, t);
-      if (row_there && there(s)) {
-        const Element<F> e(segment.w, row, s * slab);
-        batch.scale = segment.w.scale(segment.w.groups.index(e.line, e.group));
-        const bool asymmetric = segment.w.asymmetric;
-        batch.zero =
-            Code::zero_word(asymmetric, asymmetric ? segment.w.zeros(e.line, e.group) : 0.0f);
-      } else {
-        batch.scale = 0;  // of nothing
-        batch.zero = Code::zero_word(false, 0.0f);
-      }
+    if constexpr (F::scaled) load_scale(c, first + t, batch);
+  }
+
+  // Scale and zero point of slab `mine` of the warp's; four lanes of a row have one slab each.
+  __device__ void load_scale(const Cursor& c, int mine, Batch& batch) const {
+    const PackedView& w = p.segments[c.segment].w;
+    batch.scale = 0;  // of nothing
+    batch.zero = Code::zero_word(false, 0.0f);
+    if (mine >= slabs) return;
+    int64_t group = 0;
+    if constexpr (Grouped) {
+      group = static_cast<unsigned>(first_slab + mine) / static_cast<unsigned>(p.slabs_a_group);
+      const int64_t groups_a_row = F::flattened ? p.cols / w.groups.size : w.groups.per_line;
+      batch.scale = w.scale(c.line * groups_a_row + group);
     }
+    if (w.asymmetric) batch.zero = Code::zero_word(true, w.zeros(c.line, group));
   }
 
-  // Two pairs of input row n for the step that starts at `column` (a multiple of 4).
-  __device__ uint2 input(const uint32_t* x, int n, int column) const {
-    if (n >= p.rows) return {0, 0};
-    return *reinterpret_cast<const uint2*>(x + (n * padded_columns(p.cols) + column) / 2);
-  }
-
-  __device__ void multiply_slab(const uint32_t (&words)[Words], int s, uint32_t zero,
-                                bool asymmetric, const uint32_t* x, const uint2* table,
-                                float (&sums)[4]) const {
+  template <bool Wide>
+  __device__ void multiply_slab(const uint32_t (&words)[Words], uint32_t zero, bool asymmetric,
+                                const uint32_t* x, const uint2* table, float (&sums)[4]) const {
     constexpr int unit = Code::words_a_unit;
 #pragma unroll
     for (int i = 0; i < Words / unit; ++i) {
       const auto pairs = Code::decode(words + i * unit, asymmetric, zero, table);
 #pragma unroll
       for (int step = 0; step < Code::steps; ++step) {
-        const int column = s * slab + t * elements + (i * Code::steps + step) * 4;
-        const uint2 low = input(x, g, column);
-        const uint2 high = p.rows > 8 ? input(x, g + 8, column) : uint2{0, 0};
+        const uint32_t* at = x + (i * Code::steps + step) * 2;
+        const uint2 low = *reinterpret_cast<const uint2*>(at);
+        const uint2 high = Wide ? *reinterpret_cast<const uint2*>(at + to_high) : uint2{0, 0};
 #pragma unroll
         for (int part = 0; part < Code::parts; ++part) {
           multiply_add_16x8x16(sums, low.x, high.x, low.y, high.y, pairs.value[part][step][0],
@@ -179,26 +191,32 @@ struct StreamKernel {
     }
   }
 
-  __device__ void multiply(const Cursor& c, const Batch& batch, const uint32_t* x,
-                           const uint2* table, float (&sums)[4]) const {
+  // `Wide`: more than 8 rows of the input.
+  template <bool Wide>
+  __device__ void multiply(const Cursor& c, const Batch& batch, const uint2* table,
+                           float (&sums)[4]) const {
     bool asymmetric = false;
     if constexpr (F::integer) asymmetric = p.segments[0].w.asymmetric;  // alike in all segments
+    const int first = c.batch * slabs_in_flight;
+    const uint32_t* x = input + first * (slab / 2);
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
-      const int s = slab_of(c, j);
-      if (!there(s)) continue;  // the same for the whole warp
-      const uint32_t zero = F::scaled ? __shfl_sync(0xFFFFFFFFu, batch.zero, g * 4 + j) : 0;
+      if (first + j >= slabs) break;  // the same for the whole warp
+      uint32_t zero = Code::zero_word(false, 0.0f);
+      if (asymmetric) zero = __shfl_sync(0xFFFFFFFFu, batch.zero, g * 4 + j);
       if constexpr (!Grouped) {
-        multiply_slab(batch.words[j], s, zero, asymmetric, x, table, sums);
+        multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, sums);
       } else {
         float part[4] = {};
-        multiply_slab(batch.words[j], s, zero, asymmetric, x, table, part);
+        multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, part);
         const float low = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + j);
         const float high = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + 4 + j);
         sums[0] += part[0] * low;
         sums[1] += part[1] * high;
-        sums[2] += part[2] * low;
-        sums[3] += part[3] * high;
+        if constexpr (Wide) {
+          sums[2] += part[2] * low;
+          sums[3] += part[3] * high;
+        }
       }
     }
   }
@@ -217,6 +235,18 @@ struct StreamKernel {
   }
 };
 
+// Of an address that is a multiple of 16.
+__device__ inline void load_eight(const float* from, float (&value)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 4) {
+    const float4 four = *reinterpret_cast<const float4*>(from + i);
+    value[i] = four.x;
+    value[i + 1] = four.y;
+    value[i + 2] = four.z;
+    value[i + 3] = four.w;
+  }
+}
+
 // x [rows, cols], normed where there are weights, to bf16 pairs in the order of the codes.
 template <class Order>
 __device__ void stage_input(const Stream& p, uint32_t* staged, float* scratch) {
@@ -234,13 +264,12 @@ __device__ void stage_input(const Stream& p, uint32_t* staged, float* scratch) {
     uint32_t* line = staged + n * padded_columns(p.cols) / 2;
     for (int column = static_cast<int>(threadIdx.x) * 8; column < p.cols;
          column += stream_threads * 8) {
-      float value[8];
+      float value[8], weight[8];
+      load_eight(x + column, value);
+      if (p.norm_weight != nullptr) {
+        load_eight(p.norm_weight + column, weight);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        value[i] = x[column + i];
-        if (p.norm_weight != nullptr) {
-          value[i] = p.norm_weight[column + i] * stored(bf16, value[i] * scale);
-        }
+        for (int i = 0; i < 8; ++i) value[i] = weight[i] * stored(bf16, value[i] * scale);
       }
 #pragma unroll
       for (int i = 0; i < 8; i += 2) {
@@ -259,8 +288,7 @@ __device__ float output(const Stream& p, const float* lines, int n, int row_in_t
     sum += lines[(w * p.rows + n) * tile_rows + row_in_tile];
   }
   if constexpr (F::scaled && !Grouped) {
-    const Element<F> e(segment.w, segment.first + row, 0);
-    sum *= segment.w.scale(segment.w.groups.index(e.line, e.group));
+    sum *= segment.w.scale(segment.w.groups.index(segment.first + row, 0));
   }
   if (segment.bias != nullptr) sum += segment.bias[segment.first + row];
   return stored(device::Compute::bf16, sum);
@@ -271,6 +299,25 @@ __device__ inline void write_output(const Stream& p, int n, int64_t column, floa
   y = p.finish == Finish::residual ? stored(device::Compute::bf16, y + value) : value;
 }
 
+// One thread for each output of the tile. The gate of a pair waits in its thread for the other
+// half.
+template <class F, bool Grouped>
+__device__ void finish_tile(const Stream& p, const Cursor& c, const float* lines, float& gate) {
+  const int n = static_cast<int>(threadIdx.x) / tile_rows;
+  const int row_in_tile = static_cast<int>(threadIdx.x) % tile_rows;
+  const Segment& segment = p.segments[c.segment];
+  const int64_t row = c.row + row_in_tile;
+  if (n >= p.rows || row >= segment.rows) return;
+  const float value = output<F, Grouped>(p, lines, n, row_in_tile, segment, row);
+  if (p.finish != Finish::gate) {
+    write_output(p, n, segment.column + row, value);
+  } else if (c.half == 0) {
+    gate = stored(device::Compute::bf16, silu(value));
+  } else {
+    write_output(p, n, row, stored(device::Compute::bf16, gate * value));
+  }
+}
+
 template <class F, int Words, bool Grouped>
 __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constant__ Stream p) {
   using Kernel = StreamKernel<F, Words, Grouped>;
@@ -279,10 +326,11 @@ __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constan
   __shared__ float scratch[stream_warps];
   __shared__ uint2 table[Table::entries > 0 ? Table::entries : 1];
   auto* x = shared_memory<uint32_t>();
-  const Kernel kernel(p);
-  Cursor at{static_cast<int>(blockIdx.x)};
+  const Kernel kernel(p, x);
+  Cursor at{static_cast<int>(blockIdx.x)};  // blocks never outnumber units
+  kernel.enter(at);
   typename Kernel::Batch current;
-  kernel.load(at, current);  // blocks never outnumber units
+  kernel.load(at, current);
   let_next_start();
   if constexpr (Table::entries > 0) {
     for (int i = threadIdx.x; i < Table::entries; i += stream_threads) {
@@ -292,8 +340,7 @@ __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constan
   wait_for_previous();
   stage_input<typename Codes<F>::Order>(p, x, scratch);
   __syncthreads();
-  const int n = static_cast<int>(threadIdx.x) / tile_rows;
-  const int row_in_tile = static_cast<int>(threadIdx.x) % tile_rows;
+  const bool wide = p.rows > 8;
   float sums[4] = {}, gate = 0;
   int parity = 0;
   while (at.unit < p.units) {
@@ -301,23 +348,15 @@ __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constan
     kernel.advance(next);
     typename Kernel::Batch coming;
     if (next.unit < p.units) kernel.load(next, coming);
-    kernel.multiply(at, current, x, table, sums);
-    if (next.batch == 0) {  // the tile is complete
+    if (wide) {
+      kernel.template multiply<true>(at, current, table, sums);
+    } else {
+      kernel.template multiply<false>(at, current, table, sums);
+    }
+    if (next.batch == 0) {
       kernel.leave(lines[parity] + kernel.warp * p.rows * tile_rows, sums);
       __syncthreads();  // two sets of lines: who is late here still reads the other one
-      int64_t tile_row = 0;
-      const Segment& segment = kernel.segment_of(at, tile_row);
-      const int64_t row = tile_row + row_in_tile;
-      if (n < p.rows && row < segment.rows) {
-        const float value = output<F, Grouped>(p, lines[parity], n, row_in_tile, segment, row);
-        if (p.finish != Finish::gate) {
-          write_output(p, n, segment.column + row, value);
-        } else if (at.half == 0) {
-          gate = stored(device::Compute::bf16, silu(value));
-        } else {
-          write_output(p, n, row, stored(device::Compute::bf16, gate * value));
-        }
-      }
+      finish_tile<F, Grouped>(p, at, lines[parity], gate);
       parity ^= 1;
     }
     current = coming;

@@ -88,6 +88,12 @@ Engine engine_of(const Settings& settings) {
   return resolve(settings.backend, settings.compute);
 }
 
+sweep::PlanOptions plan_options(const Settings& settings, const sweep::Rates& rates) {
+  const Engine engine = engine_of(settings);
+  return {settings.only, settings.repeats, rates, std::string(name_of(engine.compute)),
+          std::string(name_of(engine.backend))};
+}
+
 // The whole job runs on what rank 0 finds: run ids depend on it.
 Settings agreed(Settings settings, const comm::Communicator& communicator) {
   std::string text;
@@ -190,7 +196,7 @@ int sweep_on_ranks(const Settings& asked) {
   comm::coordinated(communicator, [&] {
     if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
     const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    plan = sweep::make_plan(study, {settings.only, settings.repeats, rates, settings.compute});
+    plan = sweep::make_plan(study, plan_options(settings, rates));
     sweep::require_inputs(plan);
   });
   folder = folder_of(settings, plan.study, communicator);
@@ -241,9 +247,7 @@ int print_plan(const Settings& settings) {
   sweep::Rates rates;
   if (settings.flops_per_s > 0) rates.flops_per_s = settings.flops_per_s;
   if (settings.bytes_per_s > 0) rates.bytes_per_s = settings.bytes_per_s;
-  const sweep::Plan plan =
-      sweep::make_plan(study, {settings.only, settings.repeats, rates,
-                               std::string(name_of(engine_of(settings).compute))});
+  const sweep::Plan plan = sweep::make_plan(study, plan_options(settings, rates));
   sweep::RecordedCosts recorded;
   if (!settings.costs.empty()) recorded = sweep::read_recorded_costs(settings.costs, plan);
   for (const int64_t ranks : settings.ranks) {

@@ -273,6 +273,7 @@ class Planner {
                      {"samples", study.calibration->samples},
                      {"length", study.calibration->length}};
     }
+    if (options_.backend != "cpu") text += ",\"backend\":" + json(options_.backend).dump();
     text += ",\"calibration\":" + calibration.dump() + ",\"cell\":" + cell_json +
             ",\"compute\":" + json(options_.compute).dump() + ",\"config\":" + config_json;
     text += ",\"config_name\":" + json(config(c).name).dump();

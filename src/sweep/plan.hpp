@@ -46,6 +46,7 @@ struct PlanOptions {
   int64_t repeats = 0;  // overrides the study's when > 0
   Rates rates;
   std::string compute = "fp32";  // type of activations: decides results, so it is part of run ids
+  std::string backend = "cpu";   // the same
 };
 
 struct Plan {

@@ -10,6 +10,7 @@
 //   2     the script's file under its right seal, so that our own reading is reached
 //   3     the same, read by its other readers too
 // Promise: 0 and 1 are refused; what is accepted obeys the schema, in bounds and in UTF-8.
+#include "base/files.hpp"
 #include "base/utf8.hpp"
 #include "fuzz/fuzz.hpp"
 #include "fuzz/record_script.hpp"
@@ -58,7 +59,10 @@ void check(const RunRecord& record) {
 void read_all(const std::filesystem::path& path, bool every_reader) {
   check(read_record(path));
   if (!every_reader) return;  // each of them opens the file anew
-  check(read_record_summary(path));
+  check(read_samples(path));
+  const std::string sealed = read_file(path, max_run_bytes);
+  const RunState state = parse_run_state(unseal(sealed, path.string()), path.string());
+  for (const std::string* text : {&state.run_id, &state.status, &state.error}) check_text(*text);
   hold(!inspect_text(path).empty(), "a record can be shown");
 }
 

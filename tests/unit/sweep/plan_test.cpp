@@ -206,6 +206,13 @@ TEST(Plan, SentinelsRepeatTheDuplicateOnTheShortestTimedCell) {
   }
 }
 
+TEST(Plan, AnotherBackendIsAnotherRun) {
+  PlanOptions gpu;
+  gpu.backend = "cuda";
+  EXPECT_EQ(plan_of(tiny).runs[0].path, plan_of(tiny, gpu).runs[0].path);
+  EXPECT_NE(plan_of(tiny).runs[0].id, plan_of(tiny, gpu).runs[0].id);
+}
+
 TEST(Plan, NoSentinelsWithoutDuplicateOrTimedCell) {
   EXPECT_TRUE(sentinels_of(plan_of("sentinel: 0\n" + tiny)).empty());
   EXPECT_TRUE(sentinels_of(plan_of("sentinel: 4\nnoise_floor: false\n" + tiny)).empty());
