@@ -89,8 +89,8 @@ class Builder {
 
   std::shared_ptr<const PackedMatrix> raw(const std::string& tensor, int64_t rows, int64_t cols) {
     const TensorView& view = checkpoint_.tensor(tensor, {rows, cols});
-    return std::make_shared<PackedMatrix>(
-        quant::pack_raw(raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols, model_.place));
+    return std::make_shared<PackedMatrix>(quant::pack_raw(
+        raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols, model_.place));
   }
 
   std::shared_ptr<const PackedMatrix> embedding() {
