@@ -1,12 +1,16 @@
 // The kernel behind linear/stream: see linear_cuda.cuh for what it computes and how exactly.
 //
-// A tile is eight rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps
-// share a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g: `Words` words
-// of codes. The four chunks of a quad stand side by side, so a slab of 4 chunks of a row is read in
-// one piece, and four slabs are in flight while the four before are multiplied. The tensor cores
-// see W as the right operand (rows of W are columns), the input as the left one (up to 16 rows),
-// which waits in shared memory as bf16. Weights do not depend on earlier kernels, so the first ones
-// are under way before the input is there.
+// A tile is sixteen rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps
+// share a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g and one of row
+// g + 8: `Words` words of codes each. The four chunks of a quad stand side by side, so a slab of 4
+// chunks of a row is read in one piece, and up to four slabs are in flight while those before are
+// multiplied. The tensor cores see W as the left operand, which is the one with sixteen rows: with
+// one row of input, as in decoding, half as many products are needed as the other way round. The
+// input, the right operand, waits in shared memory as bf16. Weights do not depend on earlier
+// kernels, so the first ones are under way before the input is there.
+//
+// Measured on an H200 (16384 x 3072, one row): instructions were the limit before addresses were
+// taken once a tile (bf16 51 us, int4 36 us; then 33 and 20).
 #pragma once
 
 #include "kernels/common.hpp"
@@ -19,7 +23,7 @@
 namespace qsweep::kernels::cuda {
 
 constexpr int stream_warps = 8, stream_threads = stream_warps * warp_size;
-constexpr int tile_rows = 8, slabs_in_flight = 4, most_segments = 4;
+constexpr int tile_rows = 16, slabs_in_flight = 4, most_segments = 4;
 
 // Rows [first, first + rows) of one matrix, written from column `column` of p on.
 struct Segment {
@@ -53,9 +57,9 @@ struct Cursor {
   int half = 0;  // of a gated pair
   int batch = 0;
   int segment = 0;
-  int row = 0;                     // of the segment, where the tile starts
-  int64_t line = 0;                // the lane's row of the matrix
-  const uint8_t* codes = nullptr;  // the lane's first chunk
+  int row = 0;                   // of the segment, where the tile starts
+  int64_t line[2] = {};          // the lane's rows of the matrix
+  const uint8_t* codes[2] = {};  // the lane's first chunks
 };
 
 template <class F, int Words, bool Grouped>
@@ -66,9 +70,13 @@ struct StreamKernel {
   static constexpr int slab_bytes = 4 * Words * 4;
 
   struct Batch {
-    uint32_t words[slabs_in_flight][Words];
-    float scale = 0;  // of row g, slab t of the batch
-    uint32_t zero = 0;
+    uint32_t words[slabs_in_flight][2][Words];  // of rows g and g + 8
+    float scale[2] = {};                        // of these rows, slab t of the batch
+    uint32_t zero[2] = {};
+  };
+  // Products of rows g and g + 8 with input rows 2t, 2t + 1, and (wide) 2t + 8, 2t + 9.
+  struct Sums {
+    float low[4] = {}, high[4] = {};
   };
 
   const Stream& p;
@@ -102,9 +110,12 @@ struct StreamKernel {
     }
     const Segment& segment = p.segments[c.segment];
     c.row = tile * tile_rows;
-    c.line = segment.first + min(c.row + g, static_cast<int>(segment.rows) - 1);
-    c.codes =
-        segment.w.codes + c.line * (p.cols / 8 * F::bits) + (first_slab * 4 + t) * (Words * 4);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      c.line[r] = segment.first + min(c.row + g + 8 * r, static_cast<int>(segment.rows) - 1);
+      c.codes[r] =
+          segment.w.codes + c.line[r] * (p.cols / 8 * F::bits) + (first_slab * 4 + t) * (Words * 4);
+    }
   }
   __device__ static int tiles_of(const Segment& segment) {
     return (static_cast<int>(segment.rows) + tile_rows - 1) / tile_rows;
@@ -143,49 +154,61 @@ struct StreamKernel {
 
   __device__ void load(const Cursor& c, Batch& batch) const {
     const int first = c.batch * slabs_in_flight;
-    const uint8_t* codes = c.codes + first * slab_bytes;
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
-      if (first + j < slabs) {
-        load_chunk(codes + j * slab_bytes, batch.words[j]);
-      } else {
-        for (int i = 0; i < Words; ++i) batch.words[j][i] = 0;
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        if (first + j < slabs) {
+          load_chunk(c.codes[r] + (first + j) * slab_bytes, batch.words[j][r]);
+        } else {
+          for (int i = 0; i < Words; ++i) batch.words[j][r][i] = 0;
+        }
       }
     }
-    if constexpr (F::scaled) load_scale(c, first + t, batch);
+    if constexpr (F::scaled) {
+      for (int r = 0; r < 2; ++r) load_scale(c, r, first + t, batch);
+    }
   }
 
   // Scale and zero point of slab `mine` of the warp's; four lanes of a row have one slab each.
-  __device__ void load_scale(const Cursor& c, int mine, Batch& batch) const {
+  __device__ void load_scale(const Cursor& c, int r, int mine, Batch& batch) const {
     const PackedView& w = p.segments[c.segment].w;
-    batch.scale = 0;  // of nothing
-    batch.zero = Code::zero_word(false, 0.0f);
+    batch.scale[r] = 0;  // of nothing
+    batch.zero[r] = Code::zero_word(false, 0.0f);
     if (mine >= slabs) return;
     int64_t group = 0;
     if constexpr (Grouped) {
       group = static_cast<unsigned>(first_slab + mine) / static_cast<unsigned>(p.slabs_a_group);
       const int64_t groups_a_row = F::flattened ? p.cols / w.groups.size : w.groups.per_line;
-      batch.scale = w.scale(c.line * groups_a_row + group);
+      batch.scale[r] = w.scale(c.line[r] * groups_a_row + group);
     }
-    if (w.asymmetric) batch.zero = Code::zero_word(true, w.zeros(c.line, group));
+    if (w.asymmetric) batch.zero[r] = Code::zero_word(true, w.zeros(c.line[r], group));
   }
 
+  // Two chains of products, joined at the end, keep the tensor cores from waiting for each sum.
   template <bool Wide>
-  __device__ void multiply_slab(const uint32_t (&words)[Words], uint32_t zero, bool asymmetric,
-                                const uint32_t* x, const uint2* table, float (&sums)[4]) const {
+  __device__ void multiply_slab(const uint32_t (&words)[2][Words], const uint32_t (&zero)[2],
+                                bool asymmetric, const uint32_t* x, const uint2* table,
+                                Sums (&chains)[2]) const {
     constexpr int unit = Code::words_a_unit;
 #pragma unroll
     for (int i = 0; i < Words / unit; ++i) {
-      const auto pairs = Code::decode(words + i * unit, asymmetric, zero, table);
+      const auto upper = Code::decode(words[0] + i * unit, asymmetric, zero[0], table);
+      const auto lower = Code::decode(words[1] + i * unit, asymmetric, zero[1], table);
 #pragma unroll
       for (int step = 0; step < Code::steps; ++step) {
-        const uint32_t* at = x + (i * Code::steps + step) * 2;
-        const uint2 low = *reinterpret_cast<const uint2*>(at);
-        const uint2 high = Wide ? *reinterpret_cast<const uint2*>(at + to_high) : uint2{0, 0};
+        const int place = i * Code::steps + step;
+        const uint2 low = *reinterpret_cast<const uint2*>(x + place * 2);
+        Sums& sums = chains[place % 2];
 #pragma unroll
         for (int part = 0; part < Code::parts; ++part) {
-          multiply_add_16x8x16(sums, low.x, high.x, low.y, high.y, pairs.value[part][step][0],
-                               pairs.value[part][step][1]);
+          const auto& a = upper.value[part][step];
+          const auto& b = lower.value[part][step];
+          multiply_add_16x8x16(sums.low, a[0], b[0], a[1], b[1], low.x, low.y);
+          if constexpr (Wide) {
+            const uint2 high = *reinterpret_cast<const uint2*>(x + to_high + place * 2);
+            multiply_add_16x8x16(sums.high, a[0], b[0], a[1], b[1], high.x, high.y);
+          }
         }
       }
     }
@@ -194,7 +217,7 @@ struct StreamKernel {
   // `Wide`: more than 8 rows of the input.
   template <bool Wide>
   __device__ void multiply(const Cursor& c, const Batch& batch, const uint2* table,
-                           float (&sums)[4]) const {
+                           Sums& sums) const {
     bool asymmetric = false;
     if constexpr (F::integer) asymmetric = p.segments[0].w.asymmetric;  // alike in all segments
     const int first = c.batch * slabs_in_flight;
@@ -202,36 +225,34 @@ struct StreamKernel {
 #pragma unroll
     for (int j = 0; j < slabs_in_flight; ++j) {
       if (first + j >= slabs) break;  // the same for the whole warp
-      uint32_t zero = Code::zero_word(false, 0.0f);
-      if (asymmetric) zero = __shfl_sync(0xFFFFFFFFu, batch.zero, g * 4 + j);
-      if constexpr (!Grouped) {
-        multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, sums);
-      } else {
-        float part[4] = {};
-        multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, part);
-        const float low = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + j);
-        const float high = __shfl_sync(0xFFFFFFFFu, batch.scale, 8 * t + 4 + j);
-        sums[0] += part[0] * low;
-        sums[1] += part[1] * high;
-        if constexpr (Wide) {
-          sums[2] += part[2] * low;
-          sums[3] += part[3] * high;
-        }
+      const int holder = g * 4 + j;
+      uint32_t zero[2] = {Code::zero_word(false, 0.0f), Code::zero_word(false, 0.0f)};
+      if (asymmetric) {
+        for (int r = 0; r < 2; ++r) zero[r] = __shfl_sync(0xFFFFFFFFu, batch.zero[r], holder);
+      }
+      Sums chains[2];
+      multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, chains);
+      float scale[2] = {1, 1};
+      if constexpr (Grouped) {
+        for (int r = 0; r < 2; ++r) scale[r] = __shfl_sync(0xFFFFFFFFu, batch.scale[r], holder);
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        sums.low[i] += (chains[0].low[i] + chains[1].low[i]) * scale[i / 2];
+        if constexpr (Wide) sums.high[i] += (chains[0].high[i] + chains[1].high[i]) * scale[i / 2];
       }
     }
   }
 
-  // sums of this warp -> lines [input row][8 rows of W].
-  __device__ void leave(float* line, float (&sums)[4]) const {
-    if (g < p.rows) {
-      line[g * tile_rows + 2 * t] = sums[0];
-      line[g * tile_rows + 2 * t + 1] = sums[1];
+  // sums of this warp -> lines [input row][16 rows of W].
+  __device__ void leave(float* line, Sums& sums) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int n = 2 * t + i % 2, row = g + 8 * (i / 2);
+      if (n < p.rows) line[n * tile_rows + row] = sums.low[i];
+      if (n + 8 < p.rows) line[(n + 8) * tile_rows + row] = sums.high[i];
     }
-    if (g + 8 < p.rows) {
-      line[(g + 8) * tile_rows + 2 * t] = sums[2];
-      line[(g + 8) * tile_rows + 2 * t + 1] = sums[3];
-    }
-    for (float& sum : sums) sum = 0;
+    sums = {};
   }
 };
 
@@ -341,7 +362,8 @@ __global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constan
   stage_input<typename Codes<F>::Order>(p, x, scratch);
   __syncthreads();
   const bool wide = p.rows > 8;
-  float sums[4] = {}, gate = 0;
+  typename Kernel::Sums sums;
+  float gate = 0;
   int parity = 0;
   while (at.unit < p.units) {
     Cursor next = at;
