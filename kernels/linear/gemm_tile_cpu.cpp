@@ -21,7 +21,7 @@ int64_t tile_rows(int64_t x_rows, int64_t out) {
   return std::clamp<int64_t>(tiles(out, 8 * 32) * 32, 32, wanted);
 }
 
-// Long enough that dequantizing a tile again on another thread costs little (4 % of the product).
+// Long enough that dequantizing a tile again on another thread costs little (5 % of the product).
 constexpr int64_t x_block = 1024;
 
 // Columns [begin, end) of y for all x rows of `args`, from those dequantized weight rows.
