@@ -13,6 +13,7 @@
 #include "eval/workload.hpp"
 #include "kernels/blas.hpp"
 #include "kernels/cuda/ceilings.hpp"
+#include "kernels/simd/streaming_read.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -21,29 +22,19 @@ constexpr int64_t matrix_size =
     512;  // 3 MB of operands a thread: inside any L2+L3, 0.27 GFLOP a product
 constexpr double measure_seconds = 0.05;
 
-// Sum of all words with eight independent chains: bound by memory, not by additions.
-uint64_t read_all(const uint64_t* words, int64_t count) {
-  uint64_t sums[8] = {};
-  for (int64_t i = 0; i + 8 <= count; i += 8) {
-    for (int64_t j = 0; j < 8; ++j) sums[j] += words[i + j];
-  }
-  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
-}
-
 double read_rate(int threads, uint64_t bytes) {
   device::Buffer buffer(bytes, device::MemoryClass::workspace);
-  auto* words = buffer.as<uint64_t>();
-  const auto count = static_cast<int64_t>(bytes / sizeof(uint64_t));
+  // Whole blocks of streaming_read, so that every byte of a share is read.
+  const uint64_t share = bytes / static_cast<uint64_t>(threads) / 256 * 256;
   uint64_t sink = 0;
   const auto pass = [&](bool fill) {
-#pragma omp parallel num_threads(threads) reduction(+ : sink)
-    {
-      const int64_t share = (count / omp_get_num_threads()) / 8 * 8;
-      uint64_t* begin = words + share * omp_get_thread_num();
+#pragma omp parallel for num_threads(threads) reduction(+ : sink) schedule(static)
+    for (int t = 0; t < threads; ++t) {
+      std::byte* begin = buffer.data() + share * static_cast<uint64_t>(t);
       if (fill) {
-        std::fill(begin, begin + share, uint64_t{1});
+        std::fill(begin, begin + share, std::byte{1});
       } else {
-        sink += read_all(begin, share);
+        sink += kernels::streaming_read({begin, share});
       }
     }
   };
@@ -53,7 +44,8 @@ double read_rate(int threads, uint64_t bytes) {
   do {
     const Stopwatch watch;
     pass(false);
-    best = std::max(best, static_cast<double>(bytes) / watch.seconds());
+    best = std::max(best,
+                    static_cast<double>(share * static_cast<uint64_t>(threads)) / watch.seconds());
   } while (total.seconds() < measure_seconds);
   // The sum must be used, or the reads could be dropped.
   return sink == 0 ? 0 : best;

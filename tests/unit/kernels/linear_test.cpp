@@ -88,7 +88,7 @@ TEST(Linear, BitsDoNotDependOnThreads) {
   for (const FormatSpec& spec :
        {FormatSpec{quant::FormatId::bf16}, FormatSpec{quant::FormatId::int4, 128}}) {
     const PackedMatrix w = packed(spec, 517, 384);
-    for (const int64_t rows : {int64_t{1}, int64_t{40}}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{40}, int64_t{1100}}) {  // 1100: two x blocks
       Case one(w, rows);
       kernels::linear({}, one.args());
       for (const int threads : {2, 3, 7}) {

@@ -199,12 +199,16 @@ TEST(Attention, MatchesReference) {
 }
 
 TEST(Attention, BitsDoNotDependOnThreads) {
-  AttentionCase one(37, 20, 8, 2, 32, kernels::CacheType::fp32);
-  kernels::attention({}, one.args());
-  for (const int threads : {2, 3, 5}) {
-    AttentionCase many(37, 20, 8, 2, 32, kernels::CacheType::fp32);
-    kernels::attention({.threads = threads}, many.args());
-    EXPECT_EQ(one.y, many.y) << threads;
+  for (const auto& [rows, first] : {std::pair<int64_t, int64_t>{150, 20}, {3, 600}, {1, 700}}) {
+    for (const auto type : {kernels::CacheType::fp32, kernels::CacheType::bf16}) {
+      AttentionCase one(rows, first, 8, 2, 32, type);
+      kernels::attention({}, one.args());
+      for (const int threads : {2, 3, 5}) {
+        AttentionCase many(rows, first, 8, 2, 32, type);
+        kernels::attention({.threads = threads}, many.args());
+        EXPECT_EQ(one.y, many.y) << rows << " rows, " << threads << " threads";
+      }
+    }
   }
 }
 
