@@ -181,6 +181,7 @@ TEST(Hdf5, OneTextNamedManyTimesIsCountedEachTime) {
   const hid_t space = H5Screate_simple(1, &count, nullptr);
   const hid_t type = H5Tcopy(H5T_C_S1);
   H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
   const hid_t set = H5Dcreate2(file, "x", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   const std::string text(1000, 'a');
   std::vector<const char*> texts(count, nullptr);
