@@ -104,6 +104,7 @@ add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sw
                "${CMAKE_CURRENT_SOURCE_DIR}/unit/record/read_ahead_test.cpp")
 target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src"
                            "${PROJECT_SOURCE_DIR}/tests")
+set_target_properties(tsan_threads PROPERTIES EXPORT_COMPILE_COMMANDS OFF)  # clang-tidy looks at the real ones
 target_compile_options(tsan_threads PRIVATE -fsanitize=thread -O1 -g1 -UQSWEEP_HAVE_MPI)
 target_link_options(tsan_threads PRIVATE -fsanitize=thread)
 target_link_libraries(tsan_threads PRIVATE qsweep_build_info ${QSWEEP_HDF5_TARGET} OpenSSL::Crypto fmt::fmt
