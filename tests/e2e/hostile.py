@@ -65,9 +65,11 @@ def write_model(folder):
 
 
 def tree(folder):
-    """What lies below a folder, without opening what is no plain file."""
+    """What lies below a folder, without opening what is no plain file. The lock says who came last, so it is left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
+        if path.match("manifests/lock"):
+            continue
         if path.is_symlink():
             found[path] = ("link", os.readlink(path))
         elif path.is_file():

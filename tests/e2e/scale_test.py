@@ -53,7 +53,7 @@ class Many(harness.Case):
         stamps = {path: path.stat().st_mtime_ns for path in paths if path not in damaged}
         looked = harness.run(1, "status", folder)
         self.assertIn("600 runs planned, 591 ok, 8 unreadable, 1 to come", looked)
-        self.assertEqual(looked, harness.run(1, "inspect", folder))
+        self.assertTrue(looked.startswith(harness.run(1, "inspect", folder)), "status adds what the sweep did last")
 
         self.assertIn("591 found finished", harness.run(2, *arguments))
         for path, stamp in stamps.items():
