@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/rng.hpp"
@@ -91,6 +92,13 @@ void put_work(const RunInput& input, const ProfileParams& params, double ttft_s,
   }
 }
 
+// The counter is renewed some ten times a second: a shorter measurement sees none, which is not
+// zero.
+double energy_between(std::optional<double> before, std::optional<double> after) {
+  const bool seen = before && after && *after > *before;
+  return seen ? *after - *before : std::numeric_limits<double>::quiet_NaN();
+}
+
 }  // namespace
 
 void run_profile(const RunInput& input, record::RunRecord& record) {
@@ -126,9 +134,7 @@ void run_profile(const RunInput& input, record::RunRecord& record) {
                 static_cast<double>(model::resident_weight_bytes(*input.model)));
   record.metric("profile.state_bytes", static_cast<double>(model::state_bytes(*state)));
   // Null, never zero, where there is no counter.
-  record.metric("profile.energy_j", energy_before && energy_after
-                                        ? *energy_after - *energy_before
-                                        : std::numeric_limits<double>::quiet_NaN());
+  record.metric("profile.energy_j", energy_between(energy_before, energy_after));
   put_work(input, params, ttft_ms * 1e-3, (total_ms - ttft_ms) * 1e-3, record);
   record.put("samples/token_latency_ms", std::move(timeline.latency_ms));
   record.put("samples/output_ids", std::move(timeline.ids));
