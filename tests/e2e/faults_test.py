@@ -188,8 +188,7 @@ def expect_message(sweep, code, words):
     assert code in (1, 75), (code, sweep.output)
     told = [line for line in sweep.output.splitlines() if any(word in line for word in words)]
     assert told, sweep.output
-    # Every rank that the fault met has a line, in one message.
-    assert all(re.match(r"(qsweep: )?(rank \d+: )?\S", line) for line in told), told
+    # One message, with a line for every rank that the fault met.
     assert len([line for line in told if line.startswith("qsweep: ")]) <= 1, told
 
 
