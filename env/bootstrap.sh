@@ -11,7 +11,7 @@ set -euo pipefail
 
 # mode  need      probe                            package                         what it is for
 # run: every machine; test: machines that run the test suite. optional: the project works without it.
-# Probes: cmd:NAME in PATH; pc:NAME known to pkg-config; hdr:FILE found by the compiler; link:NAMES of sanitizers that
+# Probes: cmd:NAME in PATH; sbin:NAME there or among the system's own programs; pc:NAME known to pkg-config; hdr:FILE found by the compiler; link:NAMES of sanitizers that
 # clang++ can link; venv: a Python that can make virtual environments, or one that has the analysis packages already.
 packages='
 run     required  cmd:g++                          g++                             the C++20 compiler, 12 or newer
@@ -31,6 +31,8 @@ run     required  pc:hdf5-serial|hdf5              libhdf5-dev                  
 run     required  pc:openblas                      libopenblas-dev                 matrix products of the CPU backend
 run     required  pc:libpcre2-8                    libpcre2-dev                    the tokenizers'"'"' split patterns
 run     required  pc:libutf8proc                   libutf8proc-dev                 Unicode normal forms in tokenizers
+run     optional  pc:libcurl                       libcurl4-openssl-dev            downloads models and datasets (--prep-only)
+run     optional  pc:libarchive                    libarchive-dev                  opens the datasets'"'"' archives (--prep-only)
 run     required  hdr:boost/version.hpp            libboost-dev                    quantiles of the statistics
 run     required  hdr:boost/program_options.hpp    libboost-program-options-dev    the command line
 run     required  cmd:python3                      python3                         figures and the report
@@ -42,6 +44,11 @@ test    required  cmd:clang-format                 clang-format                 
 test    required  cmd:clang-tidy                   clang-tidy                      bugs that can be seen without running
 test    required  cmd:shellcheck                   shellcheck                      the same for shell scripts
 test    required  cmd:clang++                      clang                           the compiler of the fuzzers
+test    optional  sbin:slurmctld                   slurmctld                       the private cluster of tests/slurm
+test    optional  sbin:slurmd                      slurmd                          its nodes
+test    optional  cmd:sbatch                       slurm-client                    its jobs
+test    optional  sbin:munged                      munge                           its authentication
+test    optional  sbin:ip                          iproute2                        its network, which leads nowhere
 test    required  link:fuzzer,address,undefined    libclang-rt-dev                 libFuzzer and the sanitizers of clang
 '
 
@@ -87,6 +94,7 @@ has() {
   local kind=${1%%:*} what=${1#*:}
   case $kind in
     cmd) command -v "$what" >/dev/null ;;
+    sbin) PATH="$PATH:/usr/sbin:/sbin" command -v "$what" >/dev/null ;;
     pc)
       # Without pkg-config nothing can be asked; what dpkg knows keeps the report from naming everything.
       if command -v pkg-config >/dev/null; then has_library "$what"; else has_package "$2"; fi

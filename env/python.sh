@@ -3,6 +3,7 @@
 #
 #   env/python.sh            for the report: h5py numpy pandas matplotlib
 #   env/python.sh --test     for the tests as well: pytest scipy
+#   env/python.sh --found    make nothing; exit 1 where none is there
 #   env/python.sh --probe    make nothing; exit 0 where one is there or a virtual environment could be made
 #
 # Candidates in this order: $QSWEEP_PYTHON, .venv, python3 of PATH, the system's python3.
@@ -63,12 +64,13 @@ case ${1:-} in
     modules+=" pytest scipy"
     requirements=analysis/requirements-test.txt
     ;;
-  --probe) probe=yes ;;
-  *) die "unknown option '$1' (known: --test --probe)" ;;
+  --found | --probe) probe=${1#--} ;;
+  *) die "unknown option '$1' (known: --test --found --probe)" ;;
 esac
 
 if find_python "$modules"; then exit 0; fi
-if [[ $probe == yes ]]; then
+if [[ $probe == found ]]; then exit 1; fi
+if [[ $probe == probe ]]; then
   find_python venv ensurepip
   exit
 fi

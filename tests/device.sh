@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command on a machine that has one: builds the CUDA backend, runs
-# the tests labelled gpu, the op tests again under compute-sanitizer, a sweep of the miniatures, and the
-# benchmarks; ends with their tables. Fails where a test fails; what is missing is said aloud.
+# the tests labelled gpu, the op tests and a short sweep under compute-sanitizer, a sweep of the
+# miniatures (on several GPUs also by broadcast), the benchmarks, and other engines beside them; ends
+# with their tables. Fails where a test fails; what is missing is said aloud.
 #
-#   tests/device.sh [--no-sanitizer] [--no-bench] [--shapes "phi-3.5-mini llama-3.2-1b"]
+#   tests/device.sh [--no-sanitizer] [--no-bench] [--no-peers] [--shapes "phi-3.5-mini llama-3.2-1b"]
+#                   [--binaries DIR | --prefix DIR... -DNAME=VALUE...]
 #
-# CMAKE_PREFIX_PATH, PKG_CONFIG_PATH, CPATH and the like are the caller's; -DNAME=VALUE goes to CMake.
-# Folders: $QSWEEP_DEVICE_BUILD (build-cuda) and $QSWEEP_DEVICE_MODELS (in the build folder).
+# --binaries DIR   runs what tests/device_pack.sh packed elsewhere and builds nothing
+# --prefix DIR     more headers and libraries to build with: an install prefix, or unpacked Debian packages;
+#                  CMAKE_PREFIX_PATH and the like of the environment count too; -DNAME=VALUE goes to CMake
+# Folders: $QSWEEP_DEVICE_BUILD (build-cuda), $QSWEEP_DEVICE_MODELS (in the build folder).
 # shellcheck disable=SC2317 # the functions are called through step
 set -euo pipefail
 
@@ -18,26 +22,58 @@ source env/mpi.sh
 
 build=${QSWEEP_DEVICE_BUILD:-build-cuda}
 models=${QSWEEP_DEVICE_MODELS:-$build/models}
+programs=$build
 shapes="phi-3.5-mini llama-3.2-1b"
-sanitizer="yes" bench="yes"
+sanitizer="yes" bench="yes" peers="yes" binaries=""
 definitions=()
+
+readonly skipped=77 # exit code of a test that could not run here
 
 die() {
   echo "tests/device.sh: $*" >&2
   exit 1
 }
 
+# add_to NAME FOLDER: puts an existing folder in front of a path variable.
+add_to() {
+  [[ -d $2 ]] || return 0
+  export "$1=$2${!1:+:${!1}}"
+}
+
+add_prefix() {
+  local root libraries
+  [[ -d $1 ]] || die "--prefix: no folder '$1'"
+  for root in "$(realpath "$1")" "$(realpath "$1")/usr"; do
+    add_to CMAKE_PREFIX_PATH "$root"
+    add_to CPATH "$root/include"
+    for libraries in "$root/lib" "$root/lib/$(uname -m)-linux-gnu"; do
+      add_to LIBRARY_PATH "$libraries"
+      add_to LD_LIBRARY_PATH "$libraries"
+      add_to PKG_CONFIG_PATH "$libraries/pkgconfig"
+    done
+  done
+}
+
 while (($#)); do
   case $1 in
     --no-sanitizer) sanitizer="no" ;;
     --no-bench) bench="no" ;;
+    --no-peers) peers="no" ;;
     --shapes)
       shapes=${2:?--shapes needs names}
       shift
       ;;
+    --binaries)
+      binaries=${2:?--binaries needs a folder}
+      shift
+      ;;
+    --prefix)
+      add_prefix "${2:?--prefix needs a folder}"
+      shift
+      ;;
     -D*) definitions+=("$1") ;;
     -h | --help)
-      sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
       exit 0
       ;;
     *) die "unknown option '$1' see --help" ;;
@@ -47,44 +83,127 @@ done
 
 build_all() {
   configure cuda "$build" -B "$build" -DQSWEEP_TESTS=ON "${definitions[@]}" >/dev/null &&
-    cmake --build "$build" -j "$(build_jobs)" --target qsweep test_gpu gpu_bench
+    cmake --build "$build" -j "$(build_jobs)" --target qsweep test_gpu gpu_bench mpi_gpu_group_test
+}
+
+# cuBLAS and NCCL, where the toolkit or PyTorch's wheels have them.
+add_cuda_libraries() {
+  local packages folder
+  packages=$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null || true)
+  for folder in "$packages"/nvidia/*/lib /usr/local/cuda*/targets/*/lib /usr/local/cuda*/lib*; do
+    if compgen -G "$folder/libcublas.so.*" >/dev/null || compgen -G "$folder/libnccl.so.*" >/dev/null; then
+      add_to LD_LIBRARY_PATH "$folder"
+    fi
+  done
+}
+
+# Of the packed libraries only those that this machine lacks: its own belong together.
+use_binaries() {
+  local program library again="yes" lacking="$build/lacking"
+  programs=$(realpath "$binaries")
+  for program in bin/qsweep tests/test_gpu tests/gpu_bench tests/mpi_gpu_group_test; do
+    [[ -x $programs/$program ]] || die "$binaries has no $program (pack it with tests/device_pack.sh)"
+  done
+  export QSWEEP_SOURCE_DIR=$PWD
+  mkdir -p "$lacking"
+  add_cuda_libraries
+  add_to LD_LIBRARY_PATH "$(realpath "$lacking")"
+  while [[ $again == yes ]]; do
+    again="no"
+    while read -r library; do
+      [[ -f $programs/lib/$library && ! -e $lacking/$library ]] || continue
+      ln -s "$programs/lib/$library" "$lacking/$library"
+      again="yes" # it may need others
+    done < <(ldd "$programs"/bin/qsweep "$programs"/tests/* 2>/dev/null | awk '/not found/ {print $1}' | sort -u)
+  done
+  ldd "$programs"/bin/qsweep "$programs"/tests/* | awk '/not found/ {print "missing: " $1; bad = 1} END {exit bad}'
+}
+
+# may_skip COMMAND...: a test that says it cannot run here is no failure.
+may_skip() {
+  local status=0
+  "$@" || status=$?
+  ((status == skipped)) || return "$status"
 }
 
 gpu_tests() {
-  "$build/tests/test_gpu"
+  "$programs/tests/test_gpu"
 }
 
-# The op tests, one tool after another: every access in bounds, no race in shared memory, nothing read
-# before it was written. Whole models would take an hour there.
+out_of_memory() {
+  may_skip python3 tests/e2e/out_of_memory_test.py --qsweep "$programs/bin/qsweep" --backend cuda
+}
+
+# cuBLAS's own kernels are left out of racecheck, which finds hazards in some of them (nvjet).
+sanitizer_options() {
+  echo "--tool $1 --error-exitcode 1 --print-limit 20"
+  [[ $1 == racecheck ]] || return 0
+  compute-sanitizer --help 2>&1 | grep -o -m 1 -e "--kernel-name-exclude" -e "--kernel-regex-exclude" | head -n 1 |
+    sed 's/$/ kns=nvjet/'
+}
+
+# One tool after another: every access in bounds, no race in shared memory, nothing read before it was
+# written. Of the tests the ops; whole models would take an hour there.
 sanitize() {
-  local tool
+  local tool options
   for tool in memcheck racecheck initcheck; do
+    read -ra options -d '' < <(sanitizer_options "$tool") || true
     echo "-- $tool"
-    compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20 "$build/tests/test_gpu" \
-      --gtest_brief=1 --gtest_filter="$sanitized_tests" || return
+    compute-sanitizer "${options[@]}" "$@" || return
   done
 }
-# All ops once; of the linears the forms that differ in code, not every codec.
+sanitized_op_tests() {
+  sanitize "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$sanitized_tests"
+}
+# All ops once; of linears and quantization the forms that differ in code, not every codec.
 sanitized_tests="RmsNormGpu.*:SiluMulGpu.*:ResidualGpu.*:EmbeddingGpu.*:HeadsGpu.*:RopeGpu.*:AttentionGpu.*"
 sanitized_tests+=":LogitsGpu.*:TokenScoresGpu.*:LinearGpu.ManyRows*:LinearGpu.WritesOnly*:LinearsGpu.*"
+sanitized_tests+=":QuantizeGpu.*ShapeAndSource:QuantizeGpu.Double*:QuantizeGpu.Errors*:QuantizeGpu.Refuses*"
+
+sanitized_sweep() {
+  rm -rf "$build/runs/short_sweep"
+  sanitize "$programs/bin/qsweep" tests/gpu/short_sweep.yaml --backend cuda --out "$build/runs"
+}
 
 sweep() {
-  "$build/bin/qsweep" configs/quickstart.yaml --backend cuda --out "$build/runs" --run-tag device \
+  rm -rf "$build/runs/quickstart/device"
+  "$programs/bin/qsweep" configs/quickstart.yaml --backend cuda --out "$build/runs" --run-tag device \
     --set repeats=1
+}
+
+gpus() {
+  nvidia-smi --query-gpu=uuid --format=csv,noheader 2>/dev/null | wc -l
+}
+
+# On every number of GPUs that is a power of two: hand weights on, then sweep.
+several_gpus() {
+  local ranks
+  for ((ranks = 2; ranks <= $(gpus); ranks *= 2)); do
+    if ((ranks == 2)); then
+      may_skip mpirun -n 2 "$programs/tests/mpi_gpu_group_test" || return
+    fi
+    rm -rf "$build/runs/quickstart/device-$ranks"
+    mpirun -n "$ranks" "$programs/bin/qsweep" configs/quickstart.yaml --backend cuda --load broadcast \
+      --out "$build/runs" --run-tag "device-$ranks" --set repeats=1 || return
+    grep -h "GB/s" "$build/runs/quickstart/device-$ranks"/logs/*.log
+  done
 }
 
 make_models() {
   local shape
   for shape in $shapes; do
     [[ -f $models/$shape/config.json ]] ||
-      "$build/bin/qsweep" make-model --shape "$shape" --out "$models/$shape" || return
+      "$programs/bin/qsweep" make-model --shape "$shape" --out "$models/$shape" || return
   done
 }
 
 benchmarks() {
-  local shape folders=()
-  for shape in $shapes; do folders+=("$models/$shape"); done
-  "$build/tests/gpu_bench" "${folders[@]}"
+  "$programs/tests/gpu_bench" --json "$build/gpu_bench.json" "${folders[@]}"
+}
+
+time_peers() {
+  python3 tests/bench/peers/peers.py --qsweep-json "$build/gpu_bench.json" --json "$build/peers.json" \
+    "${folders[@]}"
 }
 
 failed=()
@@ -93,19 +212,40 @@ part() {
   step "$@" || failed+=("$1")
 }
 
-step "build" build_all || die "the build failed (see above)"
+folders=()
+for shape in $shapes; do folders+=("$models/$shape"); done
+
+if [[ -n $binaries ]]; then
+  step "binaries" use_binaries || die "the binaries of $binaries do not run here (see above)"
+else
+  step "build" build_all || die "the build failed (see above)"
+fi
 part "tests with label gpu" gpu_tests
+part "out of memory" out_of_memory
 if [[ $sanitizer == yes ]]; then
   if command -v compute-sanitizer >/dev/null; then
-    part "compute-sanitizer" sanitize
+    part "compute-sanitizer, op tests" sanitized_op_tests
+    part "compute-sanitizer, short sweep" sanitized_sweep
   else
     echo "skipped: compute-sanitizer is not in PATH"
   fi
 fi
 part "sweep of the miniatures" sweep
+if (($(gpus) < 2)) || ! command -v mpirun >/dev/null; then
+  echo "skipped: sweeps on several GPUs need two and mpirun"
+else
+  part "several GPUs" several_gpus
+fi
 if [[ $bench == yes ]]; then
   part "models" make_models
   part "benchmarks" benchmarks
+  if [[ $peers == yes ]]; then
+    if python3 -c "import torch, transformers" 2>/dev/null; then
+      part "peers" time_peers
+    else
+      echo "skipped: peers need PyTorch and transformers"
+    fi
+  fi
 fi
 print_step_times
 ((${#failed[@]} == 0)) || die "failed: ${failed[*]}"

@@ -1,5 +1,6 @@
 # Everything that ctest runs beside the unit tests: source checks, MPI programs, end-to-end scripts, the Python
-# tests, the unit tests again under sanitizers, and fuzzers. Labels: checks, mpi, e2e, python, sanitize, fuzz.
+# tests, a private Slurm, the unit tests again under sanitizers, and fuzzers. Labels: checks, mpi, e2e, slurm, python,
+# sanitize, fuzz.
 # One `ctest` in the main build runs all of it; tests/run.sh builds what these need first.
 if(QSWEEP_SANITIZE)
   return()  # a sanitized build only lends its test programs
@@ -55,6 +56,8 @@ foreach(file IN LISTS mpi_sources)
   string(REGEX MATCHALL "[0-9]+" ranks "${ranks}")
   add_executable(mpi_${name} "${file}")
   target_link_libraries(mpi_${name} PRIVATE qsweep_reduce GTest::gtest)
+  target_include_directories(mpi_${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_compile_definitions(mpi_${name} PRIVATE QSWEEP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   foreach(n IN LISTS ranks)
     if(QSWEEP_MPI_TARGET)
       qsweep_script_test(mpi.${name}.${n} mpi 300 2 "${MPIEXEC_EXECUTABLE}" -n ${n} $<TARGET_FILE:mpi_${name}>)
@@ -64,14 +67,32 @@ foreach(file IN LISTS mpi_sources)
   endforeach()
 endforeach()
 
-# tests/e2e/*_test.py and tests/mpi/*_test.py run the built program, and mpirun themselves where they need it.
+# tests/e2e/*_test.py and tests/mpi/*_test.py run the built program, and mpirun themselves where they need it. A few
+# are one process at a time, or wait for a server.
+set(on_one_core stage_test stage_faults_test hostile_files_test hostile_folder_test)
 foreach(kind e2e mpi)
   file(GLOB scripts CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${kind}/*_test.py")
   foreach(file IN LISTS scripts)
     get_filename_component(name "${file}" NAME_WE)
-    qsweep_script_test(${kind}.${name} ${kind} 900 2 "${QSWEEP_PYTHON}" "${file}" --qsweep $<TARGET_FILE:qsweep>)
+    set(cores 2)
+    if(name IN_LIST on_one_core)
+      set(cores 1)
+    endif()
+    qsweep_script_test(${kind}.${name} ${kind} 900 ${cores} "${QSWEEP_PYTHON}" "${file}"
+                       --qsweep $<TARGET_FILE:qsweep>)
   endforeach()
 endforeach()
+
+# tests/slurm/*_test.py start a private Slurm and wait for it most of the time; they skip aloud where its packages or
+# root are missing.
+file(GLOB scripts CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/slurm/*_test.py")
+foreach(file IN LISTS scripts)
+  get_filename_component(name "${file}" NAME_WE)
+  qsweep_script_test(slurm.${name} slurm 900 1 "${QSWEEP_PYTHON}" "${file}" --qsweep $<TARGET_FILE:qsweep>)
+endforeach()
+
+qsweep_script_test(gpu.out_of_memory gpu 600 2 "${QSWEEP_PYTHON}" "${CMAKE_CURRENT_SOURCE_DIR}/e2e/out_of_memory_test.py"
+                   --qsweep $<TARGET_FILE:qsweep> --backend cuda)
 
 # What tests/bench/scale.py measures with; built by hand: cmake --build build --target made_up_runs
 add_executable(made_up_runs EXCLUDE_FROM_ALL "${CMAKE_CURRENT_SOURCE_DIR}/bench/made_up_runs.cpp")
@@ -91,16 +112,18 @@ endforeach()
 qsweep_script_test(sanitize.sweep_without_mpi sanitize 600 1
                    "${checks}/sweep_without_mpi.sh" "${QSWEEP_SANITIZE_DIR}/bin/qsweep")
 
-# The threads of a sweep under ThreadSanitizer: the coordinator's own, and those that look through finished runs
-# ahead. Its sources are compiled once more, without MPI; OpenMP regions are left out, since libgomp is not built for
+# The threads of a sweep under ThreadSanitizer: the coordinator's own, the ranks' heartbeats, and those that look
+# through finished runs ahead. Its sources are compiled once more, without MPI; OpenMP regions are left out, since libgomp is not built for
 # it (that they give the same bits on any number of threads is tested where they are).
 file(GLOB tsan_sources CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/src/base/*.cpp" "${PROJECT_SOURCE_DIR}/src/comm/*.cpp"
      "${PROJECT_SOURCE_DIR}/src/record/*.cpp")
-foreach(name coordinator deadline learned_costs request share)
+foreach(name share/coordinator share/deadline share/learned_costs share/request share/share plan/part
+        folder/lock_owner folder/progress_file folder/rank_beat folder/status)
   list(APPEND tsan_sources "${PROJECT_SOURCE_DIR}/src/sweep/${name}.cpp")
 endforeach()
 add_executable(tsan_threads ${tsan_sources} "${CMAKE_CURRENT_SOURCE_DIR}/unit/sweep/coordinator_test.cpp"
+               "${CMAKE_CURRENT_SOURCE_DIR}/unit/sweep/status_test.cpp"
                "${CMAKE_CURRENT_SOURCE_DIR}/unit/record/read_ahead_test.cpp")
 target_include_directories(tsan_threads PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src"
                            "${PROJECT_SOURCE_DIR}/tests")

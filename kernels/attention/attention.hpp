@@ -48,7 +48,6 @@ struct AttentionArgs {
   CacheView keys, values;
   float* y;
   int64_t ldy;
-  const int32_t* position = nullptr;  // as above; then one row, and `first` is at most the capacity
 };
 void attention(const device::Context& context, const AttentionArgs& args);
 

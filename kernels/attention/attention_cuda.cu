@@ -1,4 +1,4 @@
-// Appending to the cache, and the choice between one row (split_kv) and several (products).
+// Appending to the cache; the product is in attention_products_cuda.cu.
 #include "kernels/attention/attention_cuda.cuh"
 #include "kernels/common.hpp"
 #include "kernels/cuda/launch.cuh"
@@ -40,13 +40,8 @@ void cache_append(const device::Context& context, const CacheAppendArgs& args) {
 
 void attention(const device::Context& context, const AttentionArgs& args) {
   if (args.rows == 0) return;
-  if (args.rows == 1) {
-    count(context, "attention/decode_split_kv");
-    attention_split_kv(context, args);
-  } else {
-    count(context, "attention/prefill_cublas");
-    attention_products(context, args);
-  }
+  count(context, "attention/prefill_cublas");
+  attention_products(context, args);
 }
 
 }  // namespace qsweep::kernels::cuda

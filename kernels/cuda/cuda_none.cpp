@@ -2,12 +2,14 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "kernels/attend/attend.hpp"
 #include "kernels/attention/attention.hpp"
 #include "kernels/cuda/ceilings.hpp"
 #include "kernels/embedding/embedding.hpp"
 #include "kernels/heads/heads.hpp"
 #include "kernels/linear/linears.hpp"
 #include "kernels/logits/logits.hpp"
+#include "kernels/quantize/quantize.hpp"
 #include "kernels/residual/residual.hpp"
 #include "kernels/rmsnorm/rmsnorm.hpp"
 #include "kernels/rope/rope.hpp"
@@ -41,6 +43,9 @@ void cache_append(const Context&, const CacheAppendArgs&) {
 void embedding(const Context&, const EmbeddingArgs&) {
   refuse("embedding");
 }
+void attend_decode(const Context&, const AttendArgs&) {
+  refuse("attend");
+}
 void place_heads(const Context&, const HeadsArgs&) {
   refuse("place_heads");
 }
@@ -52,6 +57,13 @@ bool stream_linears(const Context&, const LinearsArgs&) {
 }
 void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, int32_t*) {
   refuse("argmax_rows");
+}
+quant::PackedMatrix quantize(const Context&, const quant::FormatSpec&, const quant::PackedMatrix&) {
+  refuse("quantize");
+}
+ErrorSums quantization_error(const Context&, const quant::PackedMatrix&,
+                             const quant::PackedMatrix&) {
+  refuse("quantization_error");
 }
 void residual_add(const Context&, const float*, float*, int64_t) {
   refuse("residual_add");

@@ -1,5 +1,5 @@
-// What Hopper offers beyond CUDA C++: programmatic dependent launch, streaming loads, bf16
-// conversion and the warp's matrix product.
+// What Hopper offers beyond CUDA C++: programmatic dependent launch, bulk copies into shared memory
+// with the barriers that they complete on, bf16 conversion and the warp's matrix product.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -29,6 +29,105 @@ __device__ inline uint4 load_once(const void* address) {
   return value;
 }
 
+// Where something stands in shared memory: 32 bits, and no doubt for the compiler about the kind.
+__device__ inline uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+__device__ inline void load_shared(uint32_t from, uint32_t (&to)[4]) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from));
+}
+__device__ inline void load_shared(uint32_t from, uint32_t (&to)[2]) {
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(from));
+}
+__device__ inline void load_shared(uint32_t from, uint32_t (&to)[1]) {
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(to[0]) : "r"(from));
+}
+__device__ inline uint32_t load_shared(uint32_t from) {
+  uint32_t to[1];
+  load_shared(from, to);
+  return to[0];
+}
+
+__device__ inline void store_shared(uint32_t to, uint32_t value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
+// A barrier in shared memory whose phase ends when `arrivals` threads have arrived and as many
+// bytes were copied as were announced. Phases alternate between parity 0 and 1.
+__device__ inline void start_barrier(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+// After start_barrier() and before the block's next __syncthreads().
+__device__ inline void publish_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+__device__ inline void announce_bytes(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+__device__ inline void arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+// Returns once the phase of this parity has ended.
+__device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ended;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n"
+      "@!ended bra again;\n"
+      "}\n" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// Starts copying `bytes` from global to shared memory; the barrier hears of them when they are
+// there. Addresses and bytes are multiples of 16. The bytes are read once: they leave the caches
+// first.
+__device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
+  constexpr uint64_t evict_first = 0x12F0000000000000;  // as createpolicy makes it
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "l"(evict_first)
+      : "memory");
+}
+
+// A barrier of the first `threads` threads of a block, all other warps left alone.
+__device__ inline void sync_threads(int threads) {
+  asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
+}
+
+// Asks for the line around an address; nothing waits, and any address that may be read will do.
+__device__ inline void prefetch_line(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
+
+// The blocks of a cluster: this one's place, their number, what another's pointer to shared memory
+// is here, and the barrier of all their threads in two halves.
+__device__ inline uint32_t cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ inline float load_from_block(const float* mine, uint32_t rank) {
+  uint32_t address;
+  float value;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(address)
+      : "r"(shared_address(mine)), "r"(rank));
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+  return value;
+}
+__device__ inline void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 // Both rounded to bf16, nearest even; `low` in the low half.
 __device__ inline uint32_t bf16_pair(float low, float high) {
   uint32_t pair;
@@ -36,28 +135,49 @@ __device__ inline uint32_t bf16_pair(float low, float high) {
   return pair;
 }
 
-// Halves of both, as bf16: a - b and a * b, rounded once.
-__device__ inline uint32_t bf16_pair_subtract(uint32_t a, uint32_t b) {
+// The same as fp16.
+__device__ inline uint32_t fp16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+// Two codes, exactly.
+__device__ inline uint32_t fp16_pair_of_e4m3(uint32_t codes) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<uint16_t>(codes)));
+  return pair;
+}
+
+// Halves of all, as fp16: a + b and a * b + c, rounded once.
+__device__ inline uint32_t fp16_pair_add(uint32_t a, uint32_t b) {
   uint32_t result;
-  asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
-__device__ inline uint32_t bf16_pair_multiply(uint32_t a, uint32_t b) {
+__device__ inline uint32_t fp16_pair_multiply_add(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t result;
-  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
   return result;
 }
 
-// c[16 x 8] += a[16 x 16] b[16 x 8], bf16 products summed in fp32. With g = lane / 4, t = lane % 4,
-// a lane holds a: rows g (a0, a2) and g + 8 (a1, a3), columns 2t, 2t + 1 (a0, a1) and 8 more (a2,
-// a3); b: column g, rows 2t, 2t + 1 (b0) and 8 more (b1); c: columns 2t, 2t + 1 of rows g (c0, c1)
-// and g + 8 (c2, c3).
-__device__ inline void multiply_add_16x8x16(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                            uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+// c[16 x 8] += a[16 x 16] b[16 x 8], bf16 (`Half`: fp16) products summed in fp32. With g = lane /
+// 4, t = lane % 4, a lane holds a: rows g (a0, a2) and g + 8 (a1, a3), columns 2t, 2t + 1 (a0, a1)
+// and 8 more (a2, a3); b: column g, rows 2t, 2t + 1 (b0) and 8 more (b1); c: columns 2t, 2t + 1 of
+// rows g (c0, c1) and g + 8 (c2, c3).
+template <bool Half>
+__device__ void multiply_add_16x8x16(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
+                                     uint32_t a3, uint32_t b0, uint32_t b1) {
+  if constexpr (Half) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  } else {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
 }
 
 // The block's dynamic shared memory.

@@ -12,22 +12,25 @@ constexpr int warp_size = 32;
 struct Grid {
   dim3 blocks, threads;
   size_t shared_bytes = 0;
+  unsigned cluster = 1;  // blocks of a cluster, along y
 };
 
 // Starts `kernel` behind what is on the context's stream. It may begin while the kernel before it
 // still runs, so it calls wait_for_previous() before it touches what others write.
 template <class... P, class... A>
 void launch(const device::Context& context, void (*kernel)(P...), const Grid& grid, A... args) {
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {1, grid.cluster, 1};
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = context.stream;
-  config.attrs = &overlap;
-  config.numAttrs = 1;
+  config.attrs = attributes;
+  config.numAttrs = grid.cluster > 1 ? 2 : 1;
   // 48 KB need no asking, the kernel's own static memory among them: no kernel here has 24.
   if (grid.shared_bytes > 24 * 1024) {
     device::cuda_check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),

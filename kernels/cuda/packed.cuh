@@ -18,8 +18,24 @@ namespace format = quant::format;
 
 __device__ constexpr std::array<float, 256> dynamic_map = format::make_dynamic_map();
 
-// Decodes scale i. The codec is looked up at each call: the branch is the same for all threads, and
-// there is one call for dozens of weights.
+// Scales bit-packed with `width` bits. Two aligned words hold the code wherever it begins; buffers
+// on the GPU are padded for that.
+struct E5mWords {
+  const uint8_t* data;
+  int width, mantissa_bits;
+  __device__ float operator()(int64_t i) const {
+    const uint64_t bit = static_cast<uint64_t>(i) * static_cast<uint64_t>(width);
+    const auto* words = reinterpret_cast<const uint32_t*>(data) + (bit >> 5);
+    const uint32_t window = __funnelshift_r(words[0], words[1], static_cast<uint32_t>(bit & 31));
+    return format::E5mScaleReader::value(window & ((1u << width) - 1u), mantissa_bits);
+  }
+};
+
+struct NoScale {
+  __device__ float operator()(int64_t) const { return 1.0f; }
+};
+
+// The scales of a matrix in whatever codec.
 struct ScaleView {
   ScaleCodecId id = ScaleCodecId::none;
   const uint8_t* data = nullptr;
@@ -27,31 +43,29 @@ struct ScaleView {
   uint64_t bytes = 0;
   int width = 0, mantissa_bits = 0;  // e5m
 
-  __device__ float operator()(int64_t i) const {
+  // use(reader): reader(i) is scale i. The codec is looked up once.
+  template <class Use>
+  __device__ auto with_reader(Use use) const {
     switch (id) {
       case ScaleCodecId::fp32:
-        return format::ScaleFp32::Reader{data}(i);
+        return use(format::ScaleFp32::Reader{data});
       case ScaleCodecId::fp16:
-        return format::ScaleFp16::Reader{data}(i);
+        return use(format::ScaleFp16::Reader{data});
       case ScaleCodecId::bf16:
-        return format::ScaleBf16::Reader{data}(i);
+        return use(format::ScaleBf16::Reader{data});
       case ScaleCodecId::e5m:
-        return e5m(i);
+        return use(E5mWords{data, width, mantissa_bits});
       case ScaleCodecId::dq8:
-        return format::Dq8ScaleReader{data, data + count, format::ScaleDq8::blocks(count),
-                                      &dynamic_map[0]}(i);
+        return use(format::Dq8ScaleReader{data, data + count, format::ScaleDq8::blocks(count),
+                                          &dynamic_map[0]});
       case ScaleCodecId::none:
         break;
     }
-    return 1.0f;
+    return use(NoScale{});
   }
 
-  // Two aligned words hold the code wherever it begins; buffers on the GPU are padded for that.
-  __device__ float e5m(int64_t i) const {
-    const uint64_t bit = static_cast<uint64_t>(i) * static_cast<uint64_t>(width);
-    const auto* words = reinterpret_cast<const uint32_t*>(data) + (bit >> 5);
-    const uint32_t window = __funnelshift_r(words[0], words[1], static_cast<uint32_t>(bit & 31));
-    return format::E5mScaleReader::value(window & ((1u << width) - 1u), mantissa_bits);
+  __device__ float operator()(int64_t i) const {
+    return with_reader([i](auto reader) { return static_cast<float>(reader(i)); });
   }
 };
 

@@ -1,29 +1,22 @@
 // A warp for each head of each row: norm, turn, and for keys and values the place in the cache.
 #include "kernels/common.hpp"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/cache.cuh"
 #include "kernels/heads/heads.hpp"
+#include "kernels/heads/turn.cuh"
 
 namespace qsweep::kernels::cuda {
 namespace {
 
 constexpr int warps = 4;
 
-__device__ void put(const CacheView& cache, int64_t head, int64_t position, int64_t i,
-                    float value) {
+__device__ void put_at(const CacheView& cache, int64_t head, int64_t position, int64_t i,
+                       float value) {
   const int64_t at = (head * cache.capacity + position) * cache.head_dim + i;
   if (cache.type == CacheType::fp32) {
-    static_cast<float*>(cache.data)[at] = value;
+    put(static_cast<float*>(cache.data) + at, value);
   } else {
-    static_cast<uint16_t*>(cache.data)[at] = float_to_bf16(value);
+    put(static_cast<uint16_t*>(cache.data) + at, value);
   }
-}
-
-// 1 / sqrt(mean(x^2) + eps) of one head.
-__device__ float norm_scale(const float* x, int64_t dim, double eps) {
-  float squares = 0;
-  for (int64_t i = threadIdx.x % warp_size; i < dim; i += warp_size) squares += x[i] * x[i];
-  const float mean = over_warp(squares, Add{}) / static_cast<float>(dim);
-  return 1.0f / sqrtf(mean + static_cast<float>(eps));
 }
 
 __global__ void place(device::Compute compute, HeadsArgs args) {
@@ -34,33 +27,21 @@ __global__ void place(device::Compute compute, HeadsArgs args) {
   if (head >= args.heads + 2 * kv_heads) return;
   const int64_t position = (args.position != nullptr ? *args.position : args.first) + r;
   float* x = args.qkv + r * args.ldqkv + head * dim;
-  const int lane = threadIdx.x % warp_size;
   if (head >= args.heads + kv_heads) {
-    for (int64_t i = lane; i < dim; i += warp_size) {
-      put(args.values, head - args.heads - kv_heads, position, i, x[i]);
+    for (int64_t i = threadIdx.x % warp_size; i < dim; i += warp_size) {
+      put_at(args.values, head - args.heads - kv_heads, position, i, x[i]);
     }
     return;
   }
   const bool is_key = head >= args.heads;
-  const float* norm = is_key ? args.k_norm : args.q_norm;
-  const float scale = norm != nullptr ? norm_scale(x, dim, args.norm_eps) : 1.0f;
-  for (int64_t i = lane; i < half; i += warp_size) {
-    float a = x[i], b = x[i + half];
-    if (norm != nullptr) {
-      a = stored(compute, norm[i] * stored(compute, a * scale));
-      b = stored(compute, norm[i + half] * stored(compute, b * scale));
-    }
-    const float cos = args.cos[r * half + i], sin = args.sin[r * half + i];
-    const float low = stored(compute, stored(compute, a * cos) - stored(compute, b * sin));
-    const float high = stored(compute, stored(compute, b * cos) + stored(compute, a * sin));
-    if (is_key) {
-      put(args.keys, head - args.heads, position, i, low);
-      put(args.keys, head - args.heads, position, i + half, high);
-    } else {
-      x[i] = low;
-      x[i + half] = high;
-    }
-  }
+  turn_head(compute, x, dim, is_key ? args.k_norm : args.q_norm, args.norm_eps, args.cos + r * half,
+            args.sin + r * half, [&](int64_t i, float value) {
+              if (is_key) {
+                put_at(args.keys, head - args.heads, position, i, value);
+              } else {
+                x[i] = value;
+              }
+            });
 }
 
 }  // namespace

@@ -1,11 +1,10 @@
 // The GPU strategies behind linear() and linears().
 //
 //   stream      up to 16 rows, bf16 activations, formats and shapes that fit its vectors: weights
-//     are read once, packed, 16 bytes a lane, turned into bf16 in registers and multiplied on
-//     tensor cores; bf16, int4, int8 and fp8 codes are exact there, scales multiply fp32 sums. nf4
-//     levels are split into two bf16 numbers (relative error 2^-17). Warps of a block share 16 rows
-//     of W by columns and add their sums in a fixed order. |error| <= ((in + 64) 2^-23 + [nf4]
-//     2^-16) sum_i |W x|: tensor cores cut instead of rounding.
+//     are read once, packed, by bulk copies into a ring in shared memory (stream.cuh), turned into
+//     fp16 (bf16 weights stay) and multiplied on tensor cores; codes of all formats are exact there
+//     but nf4's levels (2^-12), scales multiply fp32 sums. |error| <= ((in + 64) 2^-23 + [nf4]
+//     2^-12) sum_i |W x|: tensor cores cut instead of rounding.
 //   gemv        up to 8 rows, everything else: a warp for each row of W, codes decoded one by one
 //   by
 //     the host's own functions, fp32 sums. |error| as on the CPU.

@@ -1,389 +1,298 @@
-// The kernel behind linear/stream: see linear_cuda.cuh for what it computes and how exactly.
+// The kernel behind linear/stream: see linear_cuda.cuh for what it computes and how exactly, and
+// stream.cuh for how its blocks share the work.
 //
-// A tile is sixteen rows of W; a block of eight warps takes tiles b, b + grid, ... and its warps
-// share a tile's columns. A lane (g = lane / 4, t = lane % 4) holds a chunk of row g and one of row
-// g + 8: `Words` words of codes each. The four chunks of a quad stand side by side, so a slab of 4
-// chunks of a row is read in one piece, and up to four slabs are in flight while those before are
-// multiplied. The tensor cores see W as the left operand, which is the one with sixteen rows: with
-// one row of input, as in decoding, half as many products are needed as the other way round. The
-// input, the right operand, waits in shared memory as bf16. Weights do not depend on earlier
-// kernels, so the first ones are under way before the input is there.
-//
-// Measured on an H200 (16384 x 3072, one row): instructions were the limit before addresses were
-// taken once a tile (bf16 51 us, int4 36 us; then 33 and 20).
+// A lane (g = lane / 4, t = lane % 4) holds a chunk of rows g and g + 8 of a pass: `Words` words of
+// codes each. The four chunks of a quad stand side by side and make a slab. The tensor cores see W
+// as the left operand, which is the one with sixteen rows: with one row of input, as in decoding,
+// half as many products are needed as the other way round. The input, the right operand, waits in
+// shared memory.
 #pragma once
 
-#include "kernels/common.hpp"
-#include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/packed.cuh"
-#include "kernels/linear/linears.hpp"
-#include "kernels/linear/stream_codes.cuh"
+#include "kernels/linear/stream_feed.cuh"
+#include "kernels/linear/stream_input.cuh"
 #include "kernels/silu_mul/silu_mul.hpp"
 
 namespace qsweep::kernels::cuda {
 
-constexpr int stream_warps = 8, stream_threads = stream_warps * warp_size;
-constexpr int tile_rows = 16, slabs_in_flight = 4, most_segments = 4;
-
-// Rows [first, first + rows) of one matrix, written from column `column` of p on.
-struct Segment {
-  PackedView w;
-  const float* bias;
-  int64_t first, rows, column;
+// Products of rows g (0, 1) and g + 8 (2, 3) with input rows 8 tile + 2t (0, 2) and + 1 (1, 3).
+template <int Tiles>
+struct Sums {
+  float tile[Tiles][4] = {};
 };
 
-struct Stream {
-  Segment segments[most_segments];
-  int segment_count;
-  int units;  // tiles; with a gate, pairs of tiles: one of segment 0, one of segment 1
-  const float* x;
-  int rows;  // of x, at most 16
-  int cols, slabs_a_warp, slabs_a_group;
-  const float* norm_weight;
-  float norm_eps;
-  Finish finish;
-  float* y;
-  int64_t ldy;
-};
-
-__host__ __device__ inline int padded_columns(int cols) {
-  return cols + 8;  // rows of the input start in different banks
-}
-
-// A tile of the block's sequence, the piece of it that a warp loads at once, and where the lane's
-// row of it starts.
-struct Cursor {
-  int unit = 0;
-  int half = 0;  // of a gated pair
-  int batch = 0;
-  int segment = 0;
-  int row = 0;                   // of the segment, where the tile starts
-  int64_t line[2] = {};          // the lane's rows of the matrix
-  const uint8_t* codes[2] = {};  // the lane's first chunks
-};
-
-template <class F, int Words, bool Grouped>
-struct StreamKernel {
+template <class F, int Words, bool Grouped, int Tiles>
+struct Multiplier {
   using Code = Codes<F>;
   static constexpr int elements = Words * 32 / F::bits;  // of a lane's chunk
-  static constexpr int slab = 4 * elements;              // columns
   static constexpr int slab_bytes = 4 * Words * 4;
+  using Order = StagedOrder<Code, elements>;
+  // More than one chain of products keeps the tensor cores from waiting for each sum.
+  static constexpr int chains = Tiles == 1 ? 2 : 1;
 
-  struct Batch {
-    uint32_t words[slabs_in_flight][2][Words];  // of rows g and g + 8
-    float scale[2] = {};                        // of these rows, slab t of the batch
-    uint32_t zero[2] = {};
-  };
-  // Products of rows g and g + 8 with input rows 2t, 2t + 1, and (wide) 2t + 8, 2t + 9.
-  struct Sums {
-    float low[4] = {}, high[4] = {};
-  };
-
-  const Stream& p;
+  const Ring& ring;
+  const uint32_t* table;
+  const int rows, pieces, slabs;  // of the input, of a row, of a piece
+  const bool asymmetric;          // alike in all segments
+  const StageLayout layout;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int first_slab, slabs;  // of this warp
-  // Pairs of the staged input that meet the lane's first code: of row g, and words from there to
-  // row g + 8. Rows that are not there are read as others; nobody asks for what comes of them.
-  const uint32_t* input;
-  int to_high;
+  // The lane's first vector in the staged rows g, g + 8, ... Rows that are not there are read as
+  // others; nobody asks for what comes of them.
+  uint32_t input[Tiles];
 
-  __device__ StreamKernel(const Stream& stream, const uint32_t* staged)
-      : p(stream),
-        first_slab(warp * p.slabs_a_warp),
-        slabs(min(max(p.cols / slab - first_slab, 0), p.slabs_a_warp)) {
-    const int line = padded_columns(p.cols) / 2;
-    input = staged + min(g, p.rows - 1) * line + (first_slab * slab + t * elements) / 2;
-    to_high = (min(g + 8, p.rows - 1) - min(g, p.rows - 1)) * line;
-  }
-
-  // The tile of the cursor's unit: its segment, its rows, the lane's place in it.
-  __device__ void enter(Cursor& c) const {
-    int tile = c.unit;
-    c.segment = c.half;
-    if (p.finish != Finish::gate) {
-      c.segment = 0;
-      while (c.segment + 1 < p.segment_count && tile >= tiles_of(p.segments[c.segment])) {
-        tile -= tiles_of(p.segments[c.segment]);
-        ++c.segment;
-      }
-    }
-    const Segment& segment = p.segments[c.segment];
-    c.row = tile * tile_rows;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      c.line[r] = segment.first + min(c.row + g + 8 * r, static_cast<int>(segment.rows) - 1);
-      c.codes[r] =
-          segment.w.codes + c.line[r] * (p.cols / 8 * F::bits) + (first_slab * 4 + t) * (Words * 4);
-    }
-  }
-  __device__ static int tiles_of(const Segment& segment) {
-    return (static_cast<int>(segment.rows) + tile_rows - 1) / tile_rows;
-  }
-
-  // Whether the next batch begins another tile.
-  __device__ bool last_of_tile(const Cursor& c) const {
-    return (c.batch + 1) * slabs_in_flight >= p.slabs_a_warp;
-  }
-  __device__ void advance(Cursor& c) const {
-    if (!last_of_tile(c)) {
-      ++c.batch;
-      return;
-    }
-    c.batch = 0;
-    if (p.finish == Finish::gate && c.half == 0) {
-      c.half = 1;
-    } else {
-      c.half = 0;
-      c.unit += static_cast<int>(gridDim.x);
-    }
-    if (c.unit < p.units) enter(c);
-  }
-
-  __device__ static void load_chunk(const uint8_t* from, uint32_t (&words)[Words]) {
-    if constexpr (Words == 4) {
-      const uint4 v = load_once(from);
-      words[0] = v.x;
-      words[1] = v.y;
-      words[2] = v.z;
-      words[3] = v.w;
-    } else {
-      for (int i = 0; i < Words; ++i) words[i] = reinterpret_cast<const uint32_t*>(from)[i];
+  __device__ Multiplier(const Stream& p, const Ring& r, uint32_t staged, const uint32_t* code_table)
+      : ring(r),
+        table(code_table),
+        rows(p.rows),
+        pieces(p.pieces),
+        slabs(p.slabs_a_piece),
+        asymmetric(F::integer && p.segments[0].w.asymmetric),
+        layout(slabs * slab_bytes, slabs, Grouped, asymmetric) {
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const int row = min(g + 8 * tile, rows - 1);
+      input[tile] = staged + row * staged_bytes(p.cols) + t * (8 * Order::vector);
     }
   }
 
-  __device__ void load(const Cursor& c, Batch& batch) const {
-    const int first = c.batch * slabs_in_flight;
-#pragma unroll
-    for (int j = 0; j < slabs_in_flight; ++j) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        if (first + j < slabs) {
-          load_chunk(c.codes[r] + (first + j) * slab_bytes, batch.words[j][r]);
-        } else {
-          for (int i = 0; i < Words; ++i) batch.words[j][r][i] = 0;
-        }
-      }
-    }
-    if constexpr (F::scaled) {
-      for (int r = 0; r < 2; ++r) load_scale(c, r, first + t, batch);
-    }
+  // The right operand for vector v of slab `slab` of the row: two words for each of its steps.
+  __device__ static void load_operand(uint32_t x, int slab, int v,
+                                      uint32_t (&b)[2 * Order::vector]) {
+    const int vectors = slab * (Order::steps / Order::vector) + v;
+    load_shared(x + vectors * (32 * Order::vector), b);
   }
 
-  // Scale and zero point of slab `mine` of the warp's; four lanes of a row have one slab each.
-  __device__ void load_scale(const Cursor& c, int r, int mine, Batch& batch) const {
-    const PackedView& w = p.segments[c.segment].w;
-    batch.scale[r] = 0;  // of nothing
-    batch.zero[r] = Code::zero_word(false, 0.0f);
-    if (mine >= slabs) return;
-    int64_t group = 0;
-    if constexpr (Grouped) {
-      group = static_cast<unsigned>(first_slab + mine) / static_cast<unsigned>(p.slabs_a_group);
-      const int64_t groups_a_row = F::flattened ? p.cols / w.groups.size : w.groups.per_line;
-      batch.scale[r] = w.scale(c.line[r] * groups_a_row + group);
-    }
-    if (w.asymmetric) batch.zero[r] = Code::zero_word(true, w.zeros(c.line[r], group));
-  }
-
-  // Two chains of products, joined at the end, keep the tensor cores from waiting for each sum.
-  template <bool Wide>
+  // Adds the products of one slab: slab `slab` of the row, codes of row g and of row g + 8.
   __device__ void multiply_slab(const uint32_t (&words)[2][Words], const uint32_t (&zero)[2],
-                                bool asymmetric, const uint32_t* x, const uint2* table,
-                                Sums (&chains)[2]) const {
+                                int slab, Sums<Tiles> (&sums)[chains]) const {
     constexpr int unit = Code::words_a_unit;
+    uint32_t b[Tiles][2 * Order::vector];
 #pragma unroll
     for (int i = 0; i < Words / unit; ++i) {
       const auto upper = Code::decode(words[0] + i * unit, asymmetric, zero[0], table);
       const auto lower = Code::decode(words[1] + i * unit, asymmetric, zero[1], table);
 #pragma unroll
-      for (int step = 0; step < Code::steps; ++step) {
-        const int place = i * Code::steps + step;
-        const uint2 low = *reinterpret_cast<const uint2*>(x + place * 2);
-        Sums& sums = chains[place % 2];
+      for (int s = 0; s < Code::steps; ++s) {
+        const int step = i * Code::steps + s, at = step % Order::vector * 2;
 #pragma unroll
-        for (int part = 0; part < Code::parts; ++part) {
-          const auto& a = upper.value[part][step];
-          const auto& b = lower.value[part][step];
-          multiply_add_16x8x16(sums.low, a[0], b[0], a[1], b[1], low.x, low.y);
-          if constexpr (Wide) {
-            const uint2 high = *reinterpret_cast<const uint2*>(x + to_high + place * 2);
-            multiply_add_16x8x16(sums.high, a[0], b[0], a[1], b[1], high.x, high.y);
+        for (int tile = 0; tile < Tiles; ++tile) {
+          if (at == 0) load_operand(input[tile], slab, step / Order::vector, b[tile]);
+          multiply_add_16x8x16<Code::half>(sums[step % chains].tile[tile], upper.value[s][0],
+                                           lower.value[s][0], upper.value[s][1], lower.value[s][1],
+                                           b[tile][at], b[tile][at + 1]);
+        }
+      }
+    }
+  }
+
+  // This warp's slabs of a stage that is full. `first_slab` of the row is the stage's first. The
+  // stages of a ring begin with different warps, so that over some stages all have as many.
+  __device__ void multiply_stage(const RingPlace& at, int first_slab,
+                                 Sums<Tiles> (&sums)[chains]) const {
+    const uint32_t stage = ring.stage(at);
+    const uint32_t codes = stage + g * layout.line_bytes + t * (Words * 4);
+    const uint32_t scales = stage + layout.scales + g * 4, zeros = stage + layout.zeros + g * 4;
+    const int first = (warp + at.slot * (multipliers - slabs % multipliers)) % multipliers;
+#pragma unroll 2
+    for (int slab = first; slab < slabs; slab += multipliers) {
+      uint32_t words[2][Words];
+      load_shared(codes + slab * slab_bytes, words[0]);
+      load_shared(codes + slab * slab_bytes + 8 * layout.line_bytes, words[1]);
+      uint32_t zero[2] = {0, 0};
+      if (asymmetric) {
+        zero[0] = load_shared(zeros + slab * (pass_rows * 4));
+        zero[1] = load_shared(zeros + slab * (pass_rows * 4) + 32);
+      }
+      if constexpr (!Grouped) {
+        multiply_slab(words, zero, first_slab + slab, sums);
+      } else {
+        const uint32_t at_slab = scales + slab * (pass_rows * 4);
+        const float scale[2] = {__uint_as_float(load_shared(at_slab)),
+                                __uint_as_float(load_shared(at_slab + 32))};
+        Sums<Tiles> mine[chains];
+        multiply_slab(words, zero, first_slab + slab, mine);
+#pragma unroll
+        for (int tile = 0; tile < Tiles; ++tile) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            float sum = mine[0].tile[tile][i];
+            for (int c = 1; c < chains; ++c) sum += mine[c].tile[tile][i];
+            sums[0].tile[tile][i] += sum * scale[i / 2];
           }
         }
       }
     }
   }
 
-  // `Wide`: more than 8 rows of the input.
-  template <bool Wide>
-  __device__ void multiply(const Cursor& c, const Batch& batch, const uint2* table,
-                           Sums& sums) const {
-    bool asymmetric = false;
-    if constexpr (F::integer) asymmetric = p.segments[0].w.asymmetric;  // alike in all segments
-    const int first = c.batch * slabs_in_flight;
-    const uint32_t* x = input + first * (slab / 2);
+  // Sums of this warp over all columns for the rows of the pass whose stages begin here
+  // -> lines [warp][input row][16].
+  __device__ void multiply_pass(RingPlace& at, float* lines) const {
+    Sums<Tiles> sums[chains];
+    for (int piece = 0; piece < pieces; ++piece) {
+      ring.wait_until_full(at);
+      multiply_stage(at, piece * slabs, sums);
+      __syncwarp();
+      if (lane == 0) arrive(ring.empty(at));
+      at.advance(1, ring.count);
+    }
 #pragma unroll
-    for (int j = 0; j < slabs_in_flight; ++j) {
-      if (first + j >= slabs) break;  // the same for the whole warp
-      const int holder = g * 4 + j;
-      uint32_t zero[2] = {Code::zero_word(false, 0.0f), Code::zero_word(false, 0.0f)};
-      if (asymmetric) {
-        for (int r = 0; r < 2; ++r) zero[r] = __shfl_sync(0xFFFFFFFFu, batch.zero[r], holder);
-      }
-      Sums chains[2];
-      multiply_slab<Wide>(batch.words[j], zero, asymmetric, x + j * (slab / 2), table, chains);
-      float scale[2] = {1, 1};
-      if constexpr (Grouped) {
-        for (int r = 0; r < 2; ++r) scale[r] = __shfl_sync(0xFFFFFFFFu, batch.scale[r], holder);
-      }
+    for (int tile = 0; tile < Tiles; ++tile) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        sums.low[i] += (chains[0].low[i] + chains[1].low[i]) * scale[i / 2];
-        if constexpr (Wide) sums.high[i] += (chains[0].high[i] + chains[1].high[i]) * scale[i / 2];
+        const int n = 8 * tile + 2 * t + i % 2, row = g + 8 * (i / 2);
+        float sum = sums[0].tile[tile][i];
+        if constexpr (!Grouped) {
+          for (int c = 1; c < chains; ++c) sum += sums[c].tile[tile][i];
+        }
+        if (n < rows) lines[(warp * rows + n) * pass_rows + row] = sum;
       }
     }
-  }
-
-  // sums of this warp -> lines [input row][16 rows of W].
-  __device__ void leave(float* line, Sums& sums) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int n = 2 * t + i % 2, row = g + 8 * (i / 2);
-      if (n < p.rows) line[n * tile_rows + row] = sums.low[i];
-      if (n + 8 < p.rows) line[(n + 8) * tile_rows + row] = sums.high[i];
-    }
-    sums = {};
   }
 };
 
-// Of an address that is a multiple of 16.
-__device__ inline void load_eight(const float* from, float (&value)[8]) {
-#pragma unroll
-  for (int i = 0; i < 8; i += 4) {
-    const float4 four = *reinterpret_cast<const float4*>(from + i);
-    value[i] = four.x;
-    value[i + 1] = four.y;
-    value[i + 2] = four.z;
-    value[i + 3] = four.w;
-  }
-}
-
-// x [rows, cols], normed where there are weights, to bf16 pairs in the order of the codes.
-template <class Order>
-__device__ void stage_input(const Stream& p, uint32_t* staged, float* scratch) {
-  constexpr auto bf16 = device::Compute::bf16;
-  for (int n = 0; n < p.rows; ++n) {
-    const float* x = p.x + int64_t{n} * p.cols;
-    float scale = 1;
-    if (p.norm_weight != nullptr) {
-      float squares = 0;
-      for (int i = static_cast<int>(threadIdx.x); i < p.cols; i += stream_threads)
-        squares += x[i] * x[i];
-      squares = over_block(squares, scratch, Add{});
-      scale = 1.0f / sqrtf(squares / static_cast<float>(p.cols) + p.norm_eps);
-    }
-    uint32_t* line = staged + n * padded_columns(p.cols) / 2;
-    for (int column = static_cast<int>(threadIdx.x) * 8; column < p.cols;
-         column += stream_threads * 8) {
-      float value[8], weight[8];
-      load_eight(x + column, value);
-      if (p.norm_weight != nullptr) {
-        load_eight(p.norm_weight + column, weight);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) value[i] = weight[i] * stored(bf16, value[i] * scale);
-      }
-#pragma unroll
-      for (int i = 0; i < 8; i += 2) {
-        line[(column + i) / 2] = bf16_pair(value[Order::column(i)], value[Order::column(i + 1)]);
-      }
-    }
-  }
-}
-
-// Sum of all warps for one output, scaled where the whole row has one scale, with its bias.
+// One output of a few passes, and what goes into it beside the sum, fetched before the sum is
+// there.
 template <class F, bool Grouped>
-__device__ float output(const Stream& p, const float* lines, int n, int row_in_tile,
-                        const Segment& segment, int64_t row) {
-  float sum = 0;
-  for (int w = 0; w < stream_warps; ++w) {
-    sum += lines[(w * p.rows + n) * tile_rows + row_in_tile];
+struct Output {
+  bool real = false;
+  int n = 0, i = 0, pass = 0;  // row of the input, row of the pass, which of the passes
+  float* y = nullptr;
+  float before = 0;                       // what y held
+  float scale[2] = {1, 1}, bias[2] = {};  // the second for the other half of a gate
+
+  // That of thread `at` of the multiplying threads, for `together` passes from `first` on.
+  __device__ Output(const Stream& p, const Share& share, int rows, int first, int together,
+                    int at) {
+    i = at & (share.a_pass - 1);
+    n = at >> share.a_pass_log2;
+    if (rows > 1) {
+      pass = n / rows;
+      n -= pass * rows;
+    } else {
+      pass = n;
+      n = 0;
+    }
+    if (pass >= together) return;
+    const Line line(p, share, first + pass, i);
+    real = line.real;
+    if (!real) return;
+    y = p.y + n * p.ldy + share.first + ((first + pass) << share.a_pass_log2) + i;
+    if (p.finish == Finish::residual) before = *y;
+    fetch(p, line, 0);
+    if (p.finish == Finish::gate) fetch(p, Line(p, share, first + pass, i + share.a_pass), 1);
   }
-  if constexpr (F::scaled && !Grouped) {
-    sum *= segment.w.scale(segment.w.groups.index(segment.first + row, 0));
+  __device__ void fetch(const Stream& p, const Line& line, int which) {
+    const Segment& segment = p.segments[line.segment];
+    if constexpr (F::scaled && !Grouped) {
+      scale[which] = segment.w.scale(segment.w.groups.index(line.row, 0));
+    }
+    if (segment.bias != nullptr) bias[which] = segment.bias[line.row];
   }
-  if (segment.bias != nullptr) sum += segment.bias[segment.first + row];
-  return stored(device::Compute::bf16, sum);
+
+  // Sums of all warps for row `row` of the pass, as the linear gives them.
+  __device__ float product(const float* sums, int rows, int row, float power, int which) const {
+    const float* lines = sums + pass * (multipliers * rows * pass_rows);
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < multipliers; ++w) sum += lines[(w * rows + n) * pass_rows + row];
+    return stored(device::Compute::bf16, sum * power * scale[which] + bias[which]);
+  }
+  __device__ void finish(Finish how, const float* lines, int rows, int a_pass,
+                         const float* powers) const {
+    constexpr auto bf16 = device::Compute::bf16;
+    if (!real) return;
+    const float value = product(lines, rows, i, powers[n], 0);
+    if (how == Finish::none) {
+      *y = value;
+    } else if (how == Finish::residual) {
+      *y = stored(bf16, before + value);
+    } else {
+      const float up = product(lines, rows, i + a_pass, powers[n], 1);
+      *y = stored(bf16, stored(bf16, silu(value)) * up);
+    }
+  }
+};
+
+// What the multiplying warps have in shared memory.
+struct Workplace {
+  unsigned char* staged;
+  float* lines;
+  float* powers;       // [rows] what the sums of a row of input are to be multiplied by
+  Magnitude* scratch;  // [multipliers]
+  const uint32_t* table;
+};
+
+// What the multiplying warps do for one linear with its input staged; its stages begin at `at`.
+template <class F, int Words, bool Grouped, int Tiles>
+__device__ void multiply(const Stream& p, const Ring& ring, RingPlace& at, const Workplace& place) {
+  static_assert(8 * Tiles * pass_rows <= multiplier_threads, "a thread for each output of a pass");
+  const Multiplier<F, Words, Grouped, Tiles> kernel(p, ring, shared_address(place.staged),
+                                                    place.table);
+  const Share share(p);
+  const Finish how = p.finish;
+  const int together = passes_together(kernel.rows), a_line = multipliers * kernel.rows * pass_rows;
+  float* sums = place.lines;
+  float* others = sums + together * a_line;
+  for (int first = 0; first < share.passes; first += together) {
+    const int passes = min(together, share.passes - first);
+    const Output<F, Grouped> mine(p, share, kernel.rows, first, passes,
+                                  static_cast<int>(threadIdx.x));
+    for (int k = 0; k < passes; ++k) kernel.multiply_pass(at, sums + k * a_line);
+    sync_threads(multiplier_threads);
+    mine.finish(how, sums, kernel.rows, share.a_pass, place.powers);
+    float* const swapped = sums;
+    sums = others;
+    others = swapped;
+  }
 }
 
-__device__ inline void write_output(const Stream& p, int n, int64_t column, float value) {
-  float& y = p.y[n * p.ldy + column];
-  y = p.finish == Finish::residual ? stored(device::Compute::bf16, y + value) : value;
-}
-
-// One thread for each output of the tile. The gate of a pair waits in its thread for the other
-// half.
-template <class F, bool Grouped>
-__device__ void finish_tile(const Stream& p, const Cursor& c, const float* lines, float& gate) {
-  const int n = static_cast<int>(threadIdx.x) / tile_rows;
-  const int row_in_tile = static_cast<int>(threadIdx.x) % tile_rows;
-  const Segment& segment = p.segments[c.segment];
-  const int64_t row = c.row + row_in_tile;
-  if (n >= p.rows || row >= segment.rows) return;
-  const float value = output<F, Grouped>(p, lines, n, row_in_tile, segment, row);
-  if (p.finish != Finish::gate) {
-    write_output(p, n, segment.column + row, value);
-  } else if (c.half == 0) {
-    gate = stored(device::Compute::bf16, silu(value));
-  } else {
-    write_output(p, n, row, stored(device::Compute::bf16, gate * value));
-  }
-}
-
-template <class F, int Words, bool Grouped>
-__global__ void __launch_bounds__(stream_threads, 2) stream(const __grid_constant__ Stream p) {
-  using Kernel = StreamKernel<F, Words, Grouped>;
+template <class F>
+__device__ void make_table(uint32_t* table) {
   using Table = typename Codes<F>::Table;
-  __shared__ float lines[2][stream_warps * 16 * tile_rows];
-  __shared__ float scratch[stream_warps];
-  __shared__ uint2 table[Table::entries > 0 ? Table::entries : 1];
-  auto* x = shared_memory<uint32_t>();
-  const Kernel kernel(p, x);
-  Cursor at{static_cast<int>(blockIdx.x)};  // blocks never outnumber units
-  kernel.enter(at);
-  typename Kernel::Batch current;
-  kernel.load(at, current);
-  let_next_start();
   if constexpr (Table::entries > 0) {
     for (int i = threadIdx.x; i < Table::entries; i += stream_threads) {
       table[i] = Table::entry(static_cast<uint32_t>(i));
     }
   }
-  wait_for_previous();
-  stage_input<typename Codes<F>::Order>(p, x, scratch);
+}
+
+// Dynamic shared memory: barriers, lines, the staged input, the ring.
+struct StreamMemory {
+  int stages, stage_bytes;
+};
+
+template <class F, int Words, bool Grouped, int Tiles>
+__global__ void __launch_bounds__(stream_threads, 1)
+    stream(const __grid_constant__ Stream p, StreamMemory sizes) {
+  __shared__ uint32_t table[Codes<F>::Table::entries > 0 ? Codes<F>::Table::entries : 1];
+  __shared__ Magnitude scratch[multipliers];
+  __shared__ RowScale scales[8 * Tiles];
+  __shared__ float powers[8 * Tiles];
+  auto* memory = shared_memory<unsigned char>();
+  auto* lines = reinterpret_cast<float*>(memory + barriers_bytes(sizes.stages));
+  unsigned char* staged = memory + barriers_bytes(sizes.stages) + lines_bytes(p.rows);
+  const Ring ring{shared_address(memory), shared_address(staged + p.rows * staged_bytes(p.cols)),
+                  sizes.stages, sizes.stage_bytes};
+  if (threadIdx.x == 0) ring.start();
+  make_table<F>(table);
+  let_next_start();
   __syncthreads();
-  const bool wide = p.rows > 8;
-  typename Kernel::Sums sums;
-  float gate = 0;
-  int parity = 0;
-  while (at.unit < p.units) {
-    Cursor next = at;
-    kernel.advance(next);
-    typename Kernel::Batch coming;
-    if (next.unit < p.units) kernel.load(next, coming);
-    if (wide) {
-      kernel.template multiply<true>(at, current, table, sums);
-    } else {
-      kernel.template multiply<false>(at, current, table, sums);
-    }
-    if (next.batch == 0) {
-      kernel.leave(lines[parity] + kernel.warp * p.rows * tile_rows, sums);
-      __syncthreads();  // two sets of lines: who is late here still reads the other one
-      finish_tile<F, Grouped>(p, at, lines[parity], gate);
-      parity ^= 1;
-    }
-    current = coming;
-    at = next;
+  if (threadIdx.x >= multiplier_threads) {
+    const int feeder = (static_cast<int>(threadIdx.x) - multiplier_threads) / warp_size;
+    FeederPlace at(feeder);
+    Feeder<F, Words, Grouped>(p, ring).run(at);
+    return;
   }
+  using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
+  const auto ready = [] { wait_for_previous(); };
+  if (Tiles == 1 && p.rows == 1 && p.cols <= kept_columns) {
+    stage_row<Order>(p, staged, powers, scratch, ready);
+  } else {
+    ready();
+    stage_rows<Order>(p, staged, powers, scales, scratch);
+  }
+  sync_threads(multiplier_threads);
+  RingPlace at;
+  multiply<F, Words, Grouped, Tiles>(p, ring, at, {staged, lines, powers, scratch, table});
 }
 
 }  // namespace qsweep::kernels::cuda

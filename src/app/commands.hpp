@@ -22,6 +22,9 @@ int make_model_command(const Arguments& arguments);
 // messages on stderr and documented exit codes.
 int run(int argc, char** argv);
 
+// Says on stderr what ended a command; the code is handed back.
+int report(const std::string& message, int code);
+
 // "qsweep 0.1.0, commit 0123456789ab (modified), GNU 12.2.0".
 std::string version_text();
 

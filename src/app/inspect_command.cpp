@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <set>
 
 #include "app/commands.hpp"
 #include "app/options.hpp"
@@ -9,9 +10,10 @@
 #include "base/error.hpp"
 #include "record/inspect.hpp"
 #include "record/schema.hpp"
-#include "sweep/plan.hpp"
-#include "sweep/progress_file.hpp"
-#include "sweep/run_folder.hpp"
+#include "sweep/folder/look.hpp"
+#include "sweep/folder/run_folder.hpp"
+#include "sweep/folder/status.hpp"
+#include "sweep/plan/plan.hpp"
 
 namespace qsweep::app {
 namespace {
@@ -42,27 +44,48 @@ struct Tally {
   std::vector<std::string> problems;
 };
 
-Tally count_runs(const fs::path& folder, const sweep::PlanManifest& plan) {
+void add(Tally& tally, const sweep::PlanManifest::Entry& run, const record::RunState& state) {
+  ++tally.by_status[state.status];
+  tally.cost_done += run.cost;
+  if (state.status != "ok")
+    tally.problems.push_back(state.status + ": " + run.path + ": " + state.error);
+}
+
+// Reads every record and checks its seal; of a sweep that is looked at while it runs (`quick`) only
+// those that the ranks' logs do not know as well ended.
+Tally count_runs(const fs::path& folder, const sweep::PlanManifest& plan, bool quick) {
+  std::set<std::string> present;
+  std::map<std::string, std::string> ends;
+  if (quick) {
+    present = sweep::present_records(folder);
+    ends = sweep::logged_ends(folder);
+  }
   Tally tally;
   std::vector<std::string> paths;
-  for (const auto& run : plan.runs) {
+  std::vector<size_t> runs;
+  for (size_t i = 0; i < plan.runs.size(); ++i) {
+    const auto& run = plan.runs[i];
     tally.cost_all += run.cost;
+    if (quick && !present.contains(run.path)) continue;
+    if (const auto end = ends.find(run.id); end != ends.end() && end->second == "ok") {
+      add(tally, run, {run.id, "ok", "", 0, 0});
+      continue;
+    }
     paths.push_back(run.path);
+    runs.push_back(i);
   }
   sweep::for_each_state(folder, paths, [&](size_t i, record::RunState state) {
-    if (state.status != "unreadable" && state.run_id != plan.runs[i].id)
-      state = {"", "unreadable", "it is another run than planned: " + state.run_id};
-    ++tally.by_status[state.status];
-    tally.cost_done += plan.runs[i].cost;
-    if (state.status != "ok")
-      tally.problems.push_back(state.status + ": " + paths[i] + ": " + state.error);
+    const auto& run = plan.runs[runs[i]];
+    if (state.status != "unreadable" && state.run_id != run.id)
+      state = {"", "unreadable", "it is another run than planned: " + state.run_id, 0, 0};
+    add(tally, run, state);
   });
   return tally;
 }
 
-void print_folder(const fs::path& folder) {
+void print_folder(const fs::path& folder, bool quick) {
   const sweep::PlanManifest plan = sweep::read_plan_manifest(folder / "manifests" / "plan.json");
-  const Tally tally = count_runs(folder, plan);
+  const Tally tally = count_runs(folder, plan, quick);
   size_t found = 0;
   std::cout << "study " << plan.study << ", model " << tamed(plan.model) << "\n"
             << plan.runs.size() << " runs planned";
@@ -92,7 +115,7 @@ int inspect_command(const Arguments& arguments) {
   if (schema) {
     std::cout << record::schema::markdown();
   } else if (!path.empty() && fs::is_directory(path)) {
-    print_folder(path);
+    print_folder(path, false);
   } else if (!path.empty()) {
     std::cout << record::inspect_text(path);
   }
@@ -103,8 +126,8 @@ int status_command(const Arguments& arguments) {
   const std::string path =
       parse_path(arguments, "qsweep status RUN_DIR", "the run folder", nullptr);
   if (path.empty()) return 0;
-  print_folder(path);
-  std::cout << sweep::progress_text(path);
+  print_folder(path, true);
+  std::cout << sweep::status_text(path);
   return 0;
 }
 

@@ -1,23 +1,18 @@
 #include "app/progress.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <iostream>
 #include <memory>
 
+#include "app/terminal.hpp"
 #include "base/clock.hpp"
-#include "comm/communicator.hpp"
 
 namespace qsweep::app {
 namespace {
 
 constexpr int bar_width = 30;
 constexpr size_t max_ranks_shown = 8;
-constexpr size_t usual_columns = 80;
 constexpr double redraw_seconds = 0.1;
 // A line in a log every tenth of the runs, and after this long without one.
 constexpr double log_share = 0.1, log_seconds = 600;
@@ -52,24 +47,6 @@ std::string running_line(const sweep::Plan& plan, const sweep::Running& one) {
   const eval::Cell& cell = plan.cells[run.cell];
   return fmt::format("rank {:<4} {} {} {} r{}, {}", one.rank, plan.study.configs[run.config].name,
                      cell.workload, cell.lengths, run.repeat, human_seconds(one.seconds));
-}
-
-// The terminal at which a person looks on, or -1. Ranks of mpirun write to pipes; if mpirun, their
-// parent, has its stderr on a terminal, what they write there arrives there.
-int terminal() {
-  if (isatty(STDERR_FILENO) != 0) return STDERR_FILENO;
-  if (!comm::launched_by_mpi()) return -1;
-  const std::string parent = "/proc/" + std::to_string(getppid()) + "/fd/2";
-  const int stream = open(parent.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
-  if (stream < 0 || isatty(stream) != 0) return stream;
-  close(stream);
-  return -1;
-}
-
-size_t columns(int terminal) {
-  winsize size{};
-  const bool known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  return known ? size.ws_col : usual_columns;
 }
 
 // A block of lines that is drawn over itself.

@@ -2,8 +2,8 @@
 // now and then.
 #pragma once
 
-#include "sweep/plan.hpp"
-#include "sweep/progress.hpp"
+#include "sweep/plan/plan.hpp"
+#include "sweep/share/progress.hpp"
 
 namespace qsweep::app {
 

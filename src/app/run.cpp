@@ -12,7 +12,6 @@
 #include "app/commands.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
-#include "comm/communicator.hpp"
 #include "record/build_info.hpp"
 
 namespace qsweep::app {
@@ -39,12 +38,6 @@ int dispatch(Arguments arguments) {
     }
   }
   return sweep_command(arguments);
-}
-
-int report(const std::string& message, int code) {
-  std::cout.flush();
-  std::cerr << "qsweep: " << message << "\n";
-  return code;
 }
 
 // A file that is shortened while it is mapped ends the process wherever its bytes are read next.
@@ -76,12 +69,16 @@ std::string version_text() {
          (build.git_dirty == 1 ? " (modified), " : ", ") + build.compiler;
 }
 
+int report(const std::string& message, int code) {
+  std::cout.flush();
+  std::cerr << "qsweep: " << message << std::endl;
+  return code;
+}
+
 int run(int argc, char** argv) {
   tell_broken_mappings();
   try {
     return dispatch(Arguments(argv + 1, argv + argc));
-  } catch (const comm::SharedError& error) {
-    return error.speaks() ? report(error.what(), exit_code(error.kind())) : exit_code(error.kind());
   } catch (const Error& error) {
     return report(error.what(), exit_code(error.kind()));
   } catch (const boost::program_options::error& error) {

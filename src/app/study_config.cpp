@@ -1,7 +1,7 @@
 #include "app/study_config.hpp"
 
 #include "base/error.hpp"
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 namespace qsweep::app {
 

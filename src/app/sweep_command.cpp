@@ -1,14 +1,17 @@
 // qsweep [STUDY.yaml] [options]: plan, stage, sweep, reduce.
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
 #include "app/machine.hpp"
 #include "app/orphan_guard.hpp"
+#include "app/prep.hpp"
 #include "app/progress.hpp"
 #include "app/sweep_settings.hpp"
 #include "base/clock.hpp"
@@ -19,9 +22,12 @@
 #include "eval/workload.hpp"
 #include "record/provenance.hpp"
 #include "reduce/reduce.hpp"
-#include "sweep/inputs.hpp"
-#include "sweep/run_folder.hpp"
-#include "sweep/schedule.hpp"
+#include "sweep/folder/recorded_costs.hpp"
+#include "sweep/folder/run_folder.hpp"
+#include "sweep/plan/inputs.hpp"
+#include "sweep/plan/part.hpp"
+#include "sweep/plan/schedule.hpp"
+#include "sweep/share/budget.hpp"
 #include "sweep/sweep.hpp"
 
 namespace qsweep::app {
@@ -75,13 +81,22 @@ void print_summary(const sweep::SweepOutcome& outcome, const Settings& settings,
   std::cout << plural(outcome.left, "run")
             << " left: interrupted, or too long for the time that was "
             << "left; the same command with --run-tag " << folder.filename().string()
-            << (settings.out == "data/runs" ? "" : " --out " + settings.out) << " resumes\n";
+            << (settings.out == "data/runs" ? "" : " --out " + settings.out)
+            << (settings.part.empty() ? "" : " --part " + settings.part) << " resumes\n";
 }
 
 int reduce_and_print(const fs::path& folder) {
   const reduce::ReduceReport report = reduce::reduce(folder);
   std::cout << report.text() << "run folder: " << folder.string() << "\n";
   return report.failed + report.unproven > 0 ? 4 : 0;
+}
+
+// Other parts may be at work, so the aggregates are for later.
+int end_of_part(const sweep::SweepOutcome& outcome, const fs::path& folder) {
+  std::cout
+      << "run folder: " << folder.string()
+      << "\nwhen all parts are done: the same command with --reduce-only and without --part\n";
+  return outcome.failed + outcome.unproven > 0 ? 4 : 0;
 }
 
 Engine engine_of(const Settings& settings) {
@@ -154,6 +169,14 @@ fs::path folder_of(const Settings& settings, const sweep::Study& study,
   return sweep::run_folder(settings.out, study.name, tag);
 }
 
+// Parts are dealt by costs of the planner's own rates: measured ones differ from part to part.
+sweep::Part part_of(const Settings& settings, const sweep::Plan& plan) {
+  sweep::Part part = sweep::parse_part(settings.part);
+  if (!part.whole())
+    part.runs = sweep::runs_of_part(sweep::make_plan(plan.study, plan_options(settings, {})), part);
+  return part;
+}
+
 sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communicator& communicator,
                                   const fs::path& folder, const sweep::Plan& plan,
                                   const sweep::Deadline& deadline) {
@@ -172,7 +195,9 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   options.retry_failed = settings.retry_failed;
   options.prep_only = settings.prep_only;
   options.force = settings.force;
+  options.load = *parse_name<sweep::LoadMode>(settings.load);
   options.deadline = deadline;
+  options.part = part_of(settings, plan);
   if (communicator.rank() == 0) {
     options.environment = record::environment({{"ranks", communicator.size()}}).dump();
     options.progress = make_progress(plan);
@@ -181,31 +206,65 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   return options;
 }
 
-int sweep_on_ranks(const Settings& asked) {
-  catch_signals();
-  const OrphanGuard guard;
-  const comm::Communicator communicator;
+// A launcher ends every rank as soon as one has left with a failure: nobody leaves before the rank
+// that tells it has done so. srun may then report the signal by which it ended the others; batch
+// files take the code from the line printed here.
+int failures_told(const comm::Communicator& communicator, const std::function<int()>& work) {
+  int code = 0;
+  try {
+    code = work();
+  } catch (const comm::SharedError& error) {
+    code = exit_code(error.kind());
+    if (error.speaks()) report(error.what(), code);
+  }
+  if (code == 0 || communicator.size() == 1) return code;
+  if (communicator.rank() == 0) std::cout << "exit code " << code << std::endl;
+  communicator.barrier();
+  return code;
+}
+
+// The same plan on every rank, all of whose inputs are here: staged first, where that was asked
+// for.
+sweep::Plan plan_of_ranks(const Settings& settings, const comm::Communicator& communicator,
+                          const sweep::Rates& rates, const std::string& prep_command) {
+  const bool stages = settings.prep_only && communicator.rank() == 0;
+  sweep::Study study;
+  sweep::Plan plan;
+  comm::coordinated(communicator, [&] {
+    if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
+    study = sweep::read_study(settings.study, settings.overrides);
+    if (stages) stage_inputs(study);
+  });
+  comm::coordinated(communicator, [&] {
+    with_prep_advice(study, settings.prep_only ? "" : prep_command, [&] {
+      plan = sweep::make_plan(study, plan_options(settings, rates));
+      sweep::require_inputs(plan);
+    });
+    if (stages) prepare_tokens(plan);
+  });
+  return plan;
+}
+
+int sweep_as_rank(const comm::Communicator& communicator, const Settings& asked,
+                  const std::string& prep_command) {
   const Settings settings = agreed(asked, communicator);
   const bool speaks = communicator.rank() == 0;
-  sweep::Plan plan;
-  fs::path folder;
   sweep::SweepOptions options;
   sweep::Rates rates;
   const sweep::Deadline deadline = deadline_of(settings, communicator);
   if (!settings.prep_only) rates = measured_rates(settings, communicator);
-  comm::coordinated(communicator, [&] {
-    if (!settings.prep_only) comm::check_rank_count(communicator, settings.expect_ranks);
-    const sweep::Study study = sweep::read_study(settings.study, settings.overrides);
-    plan = sweep::make_plan(study, plan_options(settings, rates));
-    sweep::require_inputs(plan);
-  });
-  folder = folder_of(settings, plan.study, communicator);
+  const sweep::Plan plan = plan_of_ranks(settings, communicator, rates, prep_command);
+  const fs::path folder = folder_of(settings, plan.study, communicator);
   comm::coordinated(communicator, [&] {
     options = sweep_options(settings, communicator, folder, plan, deadline);
   });
   if (speaks) {
-    std::cout << sweep::plan_text(plan, communicator.size()) << "run folder: " << folder.string()
-              << "\n";
+    std::cout << sweep::plan_text(plan, communicator.size() * options.part.count)
+              << "run folder: " << folder.string() << "\n";
+    if (!options.part.whole()) {
+      std::cout << "part " << options.part.text() << ": " << options.part.runs.size()
+                << " of the runs\n";
+    }
     if (deadline.any()) {
       std::cout << "time left: " << human_seconds(deadline.seconds_left()) << " ("
                 << deadline.source() << "); nothing is started that would not end in it\n";
@@ -222,14 +281,21 @@ int sweep_on_ranks(const Settings& asked) {
     }
     print_summary(outcome, settings, folder);
     if (outcome.interrupted) throw Error(ErrorKind::interrupted, "interrupted, resumable");
-    code = reduce_and_print(folder);
+    code = options.part.whole() ? reduce_and_print(folder) : end_of_part(outcome, folder);
   });
   return std::stoi(communicator.broadcast(std::to_string(code), 0));
 }
 
-// The reducer is one rank; others that a launcher started wait for its exit code.
-int reduce_on_one_rank(const Settings& settings) {
+int sweep_on_ranks(const Settings& asked, const std::string& prep_command) {
+  catch_signals();
+  const OrphanGuard guard;
   const comm::Communicator communicator;
+  return failures_told(communicator,
+                       [&] { return sweep_as_rank(communicator, asked, prep_command); });
+}
+
+// The reducer is one rank; others that a launcher started wait for its exit code.
+int reduce_as_rank(const comm::Communicator& communicator, const Settings& settings) {
   int code = 0;
   comm::coordinated(communicator, [&] {
     if (communicator.rank() != 0) return;
@@ -240,6 +306,18 @@ int reduce_on_one_rank(const Settings& settings) {
     code = reduce_and_print(sweep::run_folder(settings.out, study.name, settings.tag));
   });
   return std::stoi(communicator.broadcast(std::to_string(code), 0));
+}
+
+int reduce_on_one_rank(const Settings& settings) {
+  const comm::Communicator communicator;
+  return failures_told(communicator, [&] { return reduce_as_rank(communicator, settings); });
+}
+
+std::string budget(const sweep::Plan& plan, int64_t ranks, const sweep::RecordedCosts& recorded,
+                   const Settings& settings) {
+  return sweep::budget_text(sweep::Schedule(plan, ranks, recorded).simulation(), ranks,
+                            engine_of(settings).backend == device::Backend::cuda,
+                            sweep::time_limit_seconds(settings.time_limit));
 }
 
 int print_plan(const Settings& settings) {
@@ -254,6 +332,7 @@ int print_plan(const Settings& settings) {
     const bool first = ranks == settings.ranks.front();
     std::cout << (first ? sweep::plan_text(plan, ranks, recorded)
                         : "\n" + sweep::Schedule(plan, ranks, recorded).summary());
+    if (!settings.time_limit.empty()) std::cout << budget(plan, ranks, recorded, settings);
   }
   return 0;
 }
@@ -272,7 +351,9 @@ int sweep_command(const Arguments& arguments) {
     return 0;
   }
   if (settings.plan) return print_plan(settings);
-  return settings.reduce_only ? reduce_on_one_rank(settings) : sweep_on_ranks(settings);
+  return settings.reduce_only
+             ? reduce_on_one_rank(settings)
+             : sweep_on_ranks(settings, prep_command(program_invocation_name, arguments));
 }
 
 }  // namespace qsweep::app

@@ -11,8 +11,8 @@ namespace qsweep::app {
 
 struct Settings {
   std::string study = "configs/quickstart.yaml";
-  std::string out = "data/runs", tag, backend = "auto", compute = "auto";
-  std::string until, costs;
+  std::string out = "data/runs", tag, backend = "auto", compute = "auto", load = "auto";
+  std::string until, costs, part, time_limit;
   double flops_per_s = 0, bytes_per_s = 0;  // of a rank, to plan with; 0: the planner's own
   std::vector<std::string> only, overrides;
   std::vector<int64_t> ranks = {1};  // to plan for

@@ -22,6 +22,10 @@ std::string format_utc(const char* pattern) {
 
 }  // namespace
 
+double epoch_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 std::string utc_now_iso() {
   return format_utc("%Y-%m-%dT%H:%M:%SZ");
 }

@@ -18,6 +18,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_;
 };
 
+double epoch_seconds();     // since 1970, by this machine's clock
 std::string utc_now_iso();  // 2026-01-31T12:34:56Z
 // Such a time as seconds since 1970; NaN where the text is none.
 double utc_seconds(const std::string& iso);

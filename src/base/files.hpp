@@ -54,6 +54,10 @@ void write_file_atomic(const std::filesystem::path& file, std::string_view text)
 void write_atomic(const std::filesystem::path& file,
                   const std::function<void(const std::filesystem::path& temporary)>& write);
 
+// Renames a file that is whole and synced onto another name of the same file system and syncs that
+// folder. Throws Error{io}.
+void replace_file(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // Creates a folder and its missing parents and syncs what holds each new one, so that a file synced
 // into it survives a crash. Throws Error{io}.
 void create_folders(const std::filesystem::path& folder);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <random>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
@@ -68,10 +69,12 @@ void create_empty(const fs::path& file) {
   if (open.fd < 0) throw_io("cannot create", file, errno);
 }
 
+// The number at random keeps apart processes of two nodes or containers that have the same number.
 fs::path temporary_name(const fs::path& file) {
   static std::atomic<unsigned> counter{0};
-  return file.string() + "." + std::to_string(::getpid()) + "-" + std::to_string(counter++) +
-         std::string(temporary_suffix);
+  static const unsigned random = std::random_device()();
+  return file.string() + "." + std::to_string(::getpid()) + "-" + std::to_string(random) + "-" +
+         std::to_string(counter++) + std::string(temporary_suffix);
 }
 
 // `fill` makes and syncs the temporary file.
@@ -100,6 +103,11 @@ void create_folders(const fs::path& folder) {
   if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
     throw_io("cannot create folder", folder, errno);
   sync_folder(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
+}
+
+void replace_file(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) throw_io("cannot rename to", to, errno);
+  sync_folder(to.has_parent_path() ? to.parent_path() : fs::path("."));
 }
 
 void write_atomic(const fs::path& file, const std::function<void(const fs::path&)>& write) {

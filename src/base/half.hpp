@@ -19,11 +19,17 @@ QSWEEP_HD inline float bf16_to_float(uint16_t bits) {
 }
 
 QSWEEP_HD inline uint16_t float_to_bf16(float value) {
+#if defined(__CUDA_ARCH__)
+  uint16_t converted;  // the same but for the bits of a NaN
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(converted) : "f"(value));
+  return converted;
+#else
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
     return static_cast<uint16_t>((bits >> 16) | 0x40u);  // quiet NaN
   const uint32_t rounding = 0x7FFFu + ((bits >> 16) & 1u);
   return static_cast<uint16_t>((bits + rounding) >> 16);
+#endif
 }
 
 QSWEEP_HD inline float fp16_to_float(uint16_t half) {

@@ -10,33 +10,33 @@
 
 namespace qsweep {
 
-struct Sha256::State {
+struct Hash::State {
   EVP_MD_CTX* context = nullptr;
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) {
+Hash::Hash(HashKind kind) : state_(std::make_unique<State>()) {
   state_->context = EVP_MD_CTX_new();
-  expect(
-      state_->context != nullptr && EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1,
-      "OpenSSL offers SHA-256");
+  const EVP_MD* method = kind == HashKind::sha1 ? EVP_sha1() : EVP_sha256();
+  expect(state_->context != nullptr && EVP_DigestInit_ex(state_->context, method, nullptr) == 1,
+         "OpenSSL offers the hash");
 }
 
-Sha256::~Sha256() {
+Hash::~Hash() {
   EVP_MD_CTX_free(state_->context);
 }
 
-void Sha256::update(std::span<const std::byte> bytes) {
-  expect(EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()) == 1, "SHA-256 update");
+void Hash::update(std::span<const std::byte> bytes) {
+  expect(EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()) == 1, "hash update");
 }
 
-void Sha256::update(std::string_view text) {
+void Hash::update(std::string_view text) {
   update(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
-std::string Sha256::hex() {
+std::string Hash::hex() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
-  expect(EVP_DigestFinal_ex(state_->context, digest.data(), &size) == 1, "SHA-256 final");
+  expect(EVP_DigestFinal_ex(state_->context, digest.data(), &size) == 1, "hash final");
   constexpr char digits[] = "0123456789abcdef";
   std::string text;
   for (unsigned int i = 0; i < size; ++i) {

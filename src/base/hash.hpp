@@ -1,4 +1,4 @@
-// SHA-256 (OpenSSL) of bytes and files, as lower-case hex.
+// SHA-256, and SHA-1 where others name things by it (OpenSSL), as lower-case hex.
 #pragma once
 
 #include <cstddef>
@@ -10,19 +10,26 @@
 
 namespace qsweep {
 
-class Sha256 {
+enum class HashKind { sha1, sha256 };
+
+class Hash {
  public:
-  Sha256();
-  ~Sha256();
-  Sha256(const Sha256&) = delete;
-  Sha256& operator=(const Sha256&) = delete;
+  explicit Hash(HashKind kind);
+  ~Hash();
+  Hash(const Hash&) = delete;
+  Hash& operator=(const Hash&) = delete;
   void update(std::span<const std::byte> bytes);
   void update(std::string_view text);
-  std::string hex();  // ends the hash; 64 digits
+  std::string hex();  // ends the hash; 40 digits (SHA-1) or 64
 
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+class Sha256 : public Hash {
+ public:
+  Sha256() : Hash(HashKind::sha256) {}
 };
 
 std::string sha256_hex(std::string_view text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,5 +22,8 @@ class TextTable {
 
 // "1 run", "2 runs".
 std::string plural(size_t count, const std::string& word);
+
+// "12 kB", "3.4 MB", "7.64 GB"; powers of ten.
+std::string human_bytes(uint64_t bytes);
 
 }  // namespace qsweep

@@ -30,6 +30,8 @@ class Communicator {
   // Ranks of this node and this one's place among them.
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
+  // The rank, among all, of this node's local rank 0.
+  int node_leader() const { return node_leader_; }
   bool uses_mpi() const { return mpi_; }
 
   void barrier() const;
@@ -47,7 +49,7 @@ class Communicator {
 
  private:
   bool mpi_ = false, owns_mpi_ = false;
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1, node_leader_ = 0;
 };
 
 // Whether this process was started by an MPI launcher.

@@ -29,6 +29,9 @@ std::string gpu_problem();
 // and returns a context on it. Throws Error{gpu_guard} where there is none, Error{invalid_input}
 // where the node has more ranks than GPUs. Later calls must name the same GPU.
 Context open_gpu(int local_rank, int local_ranks, bool allow_sharing);
+// Makes that GPU the calling thread's current one, which for a new thread is the first of the node.
+// The copies below do so themselves.
+void use_gpu_of_process();
 // The GPU that open_gpu() took; empty before.
 const GpuInfo& gpu_info();
 
@@ -36,6 +39,8 @@ const GpuInfo& gpu_info();
 // size. Throws Error{unavailable} in a build without CUDA.
 void* gpu_allocate(size_t bytes, bool pooled);
 void gpu_free(void* data, size_t bytes, bool pooled) noexcept;
+// Gives what the pool keeps back to the driver, for allocations that do not ask the pool.
+void gpu_release_unused() noexcept;
 
 // Copies on the process's stream; returns when host memory on either side may be used again.
 // Throws Error{internal} where an earlier kernel failed.

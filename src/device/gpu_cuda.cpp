@@ -111,7 +111,12 @@ GpuInfo describe(int index) {
   return info;
 }
 
+// One user at a time.
 constexpr size_t staging_bytes = 4096;
+std::mutex& staging_mutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
 void* staging() {
   static void* const pinned = [] {
     void* data = nullptr;
@@ -179,6 +184,14 @@ Context open_gpu(int local_rank, int local_ranks, bool allow_sharing) {
   return context;
 }
 
+void use_gpu_of_process() {
+  thread_local int current = -1;
+  const int mine = taken().index;
+  if (mine < 0 || current == mine) return;
+  cuda_check(cudaSetDevice(mine), "choosing it");
+  current = mine;
+}
+
 const GpuInfo& gpu_info() {
   return taken().info;
 }
@@ -226,15 +239,22 @@ void gpu_free(void* data, size_t bytes, bool pooled) noexcept {
   cudaFree(data);  // waits for the GPU
 }
 
+void gpu_release_unused() noexcept {
+  trim_pool();
+}
+
 void copy_bytes(void* to, Place to_place, const void* from, Place from_place, size_t bytes) {
   if (to_place == Place::host && from_place == Place::host) {
     std::memcpy(to, from, bytes);
     return;
   }
+  use_gpu_of_process();
   const cudaStream_t stream = taken().stream;
   // The driver copies small pageable memory by a detour; a token's way back is on the critical
   // path.
   const bool small = bytes <= staging_bytes && to_place == Place::host;
+  std::unique_lock<std::mutex> lock(staging_mutex(), std::defer_lock);
+  if (small) lock.lock();
   void* target = small ? staging() : to;
   cuda_check(cudaMemcpyAsync(target, from, bytes, kind(to_place, from_place), stream), "copying");
   cuda_check(cudaStreamSynchronize(stream), "waiting for a copy");

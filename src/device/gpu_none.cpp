@@ -33,6 +33,10 @@ Context open_gpu(int, int, bool) {
               "use --backend cpu, or a build with the cuda preset on a GPU node");
 }
 
+void use_gpu_of_process() {
+  refuse();
+}
+
 const GpuInfo& gpu_info() {
   static const GpuInfo none;
   return none;
@@ -43,6 +47,7 @@ void* gpu_allocate(size_t, bool) {
 }
 
 void gpu_free(void*, size_t, bool) noexcept {}
+void gpu_release_unused() noexcept {}
 
 void copy_bytes(void* to, Place to_place, const void* from, Place from_place, size_t bytes) {
   if (to_place == Place::gpu || from_place == Place::gpu) refuse();

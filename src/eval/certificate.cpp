@@ -62,6 +62,23 @@ std::string expected_format(const quant::QuantConfig& config, const model::Model
   return format ? quant::to_string(*format) : std::string("unquantized");
 }
 
+// Of the linears that the config promises to quantize, as their bytes are now.
+std::map<const model::Linear*, std::string> hashes_of_promised(const model::Model& model,
+                                                               const quant::QuantConfig& config,
+                                                               int threads) {
+  std::vector<const model::Linear*> promised;
+  std::vector<const quant::PackedMatrix*> matrices;
+  for (const model::Linear* linear : model::linears(model)) {
+    if (expected_format(config, model, *linear) == "unquantized") continue;
+    promised.push_back(linear);
+    matrices.push_back(linear->weight.get());
+  }
+  const std::vector<std::string> hashes = quant::packed_hashes(matrices, threads);
+  std::map<const model::Linear*, std::string> result;
+  for (size_t i = 0; i < promised.size(); ++i) result[promised[i]] = hashes[i];
+  return result;
+}
+
 const quant::TensorError* find_error(const Residency& residency, const std::string& tensor) {
   const auto found =
       std::find_if(residency.errors.begin(), residency.errors.end(),
@@ -150,7 +167,8 @@ Witness::Witness(const model::Model& model)
 }
 
 void Witness::finish(const model::Model& model, const quant::QuantConfig& config,
-                     const Residency& residency, RunRecord& record) const {
+                     const Residency& residency, RunRecord& record, int threads) const {
+  const auto hashes = hashes_of_promised(model, config, threads);
   std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels;
   std::vector<int64_t> bytes, formula, calls, expected_calls;
   std::vector<double> sqnr, low, high;
@@ -166,7 +184,7 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
         static_cast<int64_t>(quant::packed_size(weight.spec, weight.rows, weight.cols).total()));
     const bool promised = expected.back() != "unquantized";
     hash_packed.push_back(promised ? linear->hash_when_packed : std::string());
-    hash_after.push_back(promised ? quant::packed_hash(weight) : std::string());
+    hash_after.push_back(promised ? hashes.at(linear) : std::string());
 
     // Only kernels that decode the resident format count as calls.
     const std::string suffix = kernel_suffix(format.back());

@@ -25,12 +25,13 @@ struct Residency {
 std::optional<double> measure_canary(const device::Context& context, model::Model& model,
                                      model::Model& baseline);
 
-// Call counts at the start of a run; finish() writes the certificate of what happened since.
+// Call counts at the start of a run; finish() writes the certificate of what happened since, with
+// the packed bytes hashed again by so many threads.
 class Witness {
  public:
   explicit Witness(const model::Model& model);
   void finish(const model::Model& model, const quant::QuantConfig& config,
-              const Residency& residency, record::RunRecord& record) const;
+              const Residency& residency, record::RunRecord& record, int threads = 1) const;
 
  private:
   uint64_t forwards_ = 0, heads_ = 0;

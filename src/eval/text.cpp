@@ -1,12 +1,14 @@
 // Finding and tokenizing the texts that workloads read.
 #include <algorithm>
-#include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "eval/workload.hpp"
 #include "model/tokenizer/bounds.hpp"
+#include "model/tokenizer/strict_json.hpp"
+#include "stage/datasets.hpp"
 
 namespace qsweep::eval {
 namespace fs = std::filesystem;
@@ -40,24 +42,42 @@ fs::path find_text(const std::string& data, const fs::path& study_file) {
   if (fs::path(data).is_absolute() && try_path(data)) return data;
   const bool is_name = is_safe_name(data) && data.find('.') == std::string::npos;
   if (is_name) {
-    const char* staged = std::getenv("QSWEEP_DATA");
-    if (staged != nullptr && try_path(fs::path(staged) / (data + ".txt"))) {
-      return fs::path(staged) / (data + ".txt");
+    for (const fs::path& folder : stage::dataset_folders(study_file)) {
+      for (const fs::path& candidate :
+           {stage::dataset_path(folder, data), folder / (data + ".txt")}) {
+        if (try_path(candidate)) return candidate;
+      }
     }
   }
   for (const fs::path& root : search_folders(study_file)) {
-    const fs::path candidate = is_name ? root / "data" / "datasets" / (data + ".txt") : root / data;
-    if (try_path(candidate)) return candidate;
+    if (!is_name && try_path(root / data)) return root / data;
   }
   throw_invalid("text '" + data + "' is not there", "looked at " + looked,
-                is_name ? "put the raw text there, or name a file with a path" : "");
+                is_name ? "stage it, put the raw text there, or name a file with a path" : "");
+}
+
+std::string read_text(const fs::path& file) {
+  std::string text = read_file(file, model::tok::max_text_bytes);
+  if (file.extension() != ".jsonl") return text;
+  std::string joined;
+  size_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string place = file.string() + ":" + std::to_string(++number);
+    const nlohmann::json row =
+        model::tok::parse_strict_json(std::string_view(text).substr(begin, end - begin), place);
+    if (number > 1) joined += "\n\n";
+    joined += model::tok::Place(row, place + ": ").at("text").string();
+    begin = end + 1;
+  }
+  return joined;
 }
 
 TokenizedText tokenize_text(const fs::path& file, const model::Tokenizer& tokenizer,
                             int64_t max_tokens) {
-  const std::string text = read_file(file, model::tok::max_text_bytes);
+  const std::string text = read_text(file);
   TokenizedText result;
-  result.sha256 = sha256_hex(std::string_view(text));
+  result.sha256 = sha256_file(file);
   result.tokens = tokenizer.encode(text, true);
   const auto all = static_cast<int64_t>(result.tokens.size());
   if (all < 2) {

@@ -26,9 +26,13 @@ struct TokenizedText {
 };
 
 // Finds a dataset: a path (relative to the study's folder or one of its parents up to three, or the
-// current folder), or a staged name (<folder>/<name>.txt in $QSWEEP_DATA or data/datasets beside
-// the study's parents). Throws Error{invalid_input} that says where it looked.
+// current folder), or a staged name (<name>.jsonl or .txt in one of stage::dataset_folders).
+// Throws Error{invalid_input} that says where it looked.
 std::filesystem::path find_text(const std::string& data, const std::filesystem::path& study_file);
+
+// The text of a file; of a .jsonl the rows' "text", joined by a blank line. Throws
+// Error{invalid_input}.
+std::string read_text(const std::filesystem::path& file);
 
 TokenizedText tokenize_text(const std::filesystem::path& file, const model::Tokenizer& tokenizer,
                             int64_t max_tokens);

@@ -8,9 +8,11 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "kernels/quantize/quantize.hpp"
 #include "kernels/rope/rope.hpp"
 #include "model/checkpoint_values.hpp"
 #include "model/quantized_io.hpp"
+#include "model/raw_matrices.hpp"
 #include "model/structure.hpp"
 
 namespace qsweep::model {
@@ -43,12 +45,14 @@ class Shared {
 
 class Builder {
  public:
-  Builder(Model& model, const device::Context& context, const Model* base, LoadReport* report)
+  Builder(Model& model, const device::Context& context, const Model* base, LoadReport* report,
+          RawWeights raw)
       : model_(model),
         config_(model.config),
         checkpoint_(*model.checkpoint),
         context_(context),
         shared_(base, checkpoint_),
+        raw_(checkpoint_, context, raw),
         report_(report) {}
 
   void use_packed_folder() {
@@ -78,6 +82,9 @@ class Builder {
     model_.head = head();
     check_all_packed_used();
     build_rope();
+    hash_packed();
+    raw_.wait();
+    if (report_ != nullptr) raw_.tell(*report_);
   }
 
  private:
@@ -87,15 +94,9 @@ class Builder {
     return quant::to_json(a) == quant::to_json(b);
   }
 
-  std::shared_ptr<const PackedMatrix> raw(const std::string& tensor, int64_t rows, int64_t cols) {
-    const TensorView& view = checkpoint_.tensor(tensor, {rows, cols});
-    return std::make_shared<PackedMatrix>(quant::pack_raw(
-        raw_format(view, checkpoint_.place(tensor)), view.bytes, rows, cols, model_.place));
-  }
-
   std::shared_ptr<const PackedMatrix> embedding() {
     if (shared_.base() != nullptr) return shared_.base()->embedding;
-    return raw("model.embed_tokens.weight", config_.vocab, config_.hidden);
+    return raw_.matrix("model.embed_tokens.weight", config_.vocab, config_.hidden);
   }
 
   Vector vector(const std::string& tensor, int64_t n) {
@@ -145,7 +146,7 @@ class Builder {
   std::shared_ptr<const PackedMatrix> unquantized(const Linear& linear, int64_t out, int64_t in) {
     if (tied(linear)) return model_.embedding;
     if (auto weight = shared_.weight(linear.name)) return weight;
-    return raw(tensor_of(linear), out, in);
+    return raw_.matrix(tensor_of(linear), out, in);
   }
 
   void load_from_file(const QuantizationFile::Tensor& entry, int64_t out, int64_t in,
@@ -173,18 +174,62 @@ class Builder {
     if (!problem.empty()) {
       throw_invalid("'" + result.name + "' cannot be stored as " + quant::to_string(spec), problem);
     }
-    const Matrix values = to_fp32(view, checkpoint_.place(tensor));
+    result.quantized = true;
+    result.weight = std::make_shared<PackedMatrix>(
+        model_.place == device::Place::gpu ? quantize_on_gpu(spec, result, out, in)
+                                           : quantize_on_host(spec, view, result, out, in));
+  }
+
+  void report(double seconds, const quant::TensorError& error) {
+    report_->quantize_seconds += seconds;
+    report_->errors.push_back(error);
+  }
+
+  PackedMatrix quantize_on_host(const FormatSpec& spec, const TensorView& view,
+                                const Linear& linear, int64_t out, int64_t in) {
+    const Matrix values = to_fp32(view, checkpoint_.place(tensor_of(linear)));
     const std::span<const float> weights(values.data(), static_cast<size_t>(out * in));
     const Stopwatch watch;
     PackedMatrix packed = quant::quantize_rtn(spec, weights, out, in, context_.threads);
     const double seconds = watch.seconds();
-    result.hash_when_packed = quant::packed_hash(packed);
-    result.quantized = true;
     if (report_ != nullptr) {
-      report_->quantize_seconds += seconds;
-      report_->errors.push_back(quant::measure_error(result.name, result.layer, packed, weights));
+      report(seconds, quant::measure_error(linear.name, linear.layer, packed, weights));
     }
-    result.weight = std::make_shared<PackedMatrix>(quant::placed(std::move(packed), model_.place));
+    return packed;
+  }
+
+  PackedMatrix quantize_on_gpu(const FormatSpec& spec, const Linear& linear, int64_t out,
+                               int64_t in) {
+    const std::shared_ptr<const PackedMatrix> weights = weights_on_gpu(linear, out, in);
+    const Stopwatch watch;
+    PackedMatrix packed = kernels::quantize(context_, spec, *weights);
+    const double seconds = watch.seconds();
+    if (report_ != nullptr) {
+      const auto sums = kernels::quantization_error(context_, packed, *weights);
+      report(seconds, quant::measure_error(linear.name, linear.layer, packed, sums));
+    }
+    return packed;
+  }
+
+  // The weights to be quantized: the base's where it has them, else read for this one use.
+  std::shared_ptr<const PackedMatrix> weights_on_gpu(const Linear& linear, int64_t out,
+                                                     int64_t in) {
+    if (auto weight = shared_.weight(linear.name)) return weight;
+    if (tied(linear) && shared_.base() != nullptr) return model_.embedding;
+    return raw_.read_now(tensor_of(linear), out, in);
+  }
+
+  // Together at the end, so that as many are hashed at once as there are threads.
+  void hash_packed() {
+    std::vector<Linear*> fresh;
+    std::vector<const PackedMatrix*> matrices;
+    for_each_linear(model_, [&](Linear& linear) {
+      if (!linear.quantized || !linear.hash_when_packed.empty()) return;
+      fresh.push_back(&linear);
+      matrices.push_back(linear.weight.get());
+    });
+    const auto hashes = quant::packed_hashes(matrices, context_.threads);
+    for (size_t i = 0; i < fresh.size(); ++i) fresh[i]->hash_when_packed = hashes[i];
   }
 
   std::vector<Linear> qkv(const std::string& prefix, int64_t layer) {
@@ -284,6 +329,7 @@ class Builder {
   const Checkpoint& checkpoint_;
   const device::Context& context_;
   Shared shared_;
+  RawMatrices raw_;
   LoadReport* report_;
   std::optional<QuantizationFile> file_;
   size_t packed_used_ = 0;
@@ -293,7 +339,7 @@ class Builder {
 
 std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const quant::QuantConfig& config, const device::Context& context,
-                                   const Model* base, LoadReport* report) {
+                                   const Model* base, LoadReport* report, RawWeights raw) {
   if (checkpoint->config().is_ssm()) {
     throw Error(ErrorKind::unavailable, "mamba2 models are not available yet",
                 "the engine of state-space models is not in this build");
@@ -310,7 +356,7 @@ std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
   model->quantization = config;
   model->compute = context.compute;
   model->place = context.place();
-  Builder builder(*model, context, base, report);
+  Builder builder(*model, context, base, report, raw);
   builder.use_packed_folder();
   builder.build();
   return model;

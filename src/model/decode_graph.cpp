@@ -1,6 +1,6 @@
-// One decode step of one sequence as a CUDA graph: embedding to greedy choice, a few hundred
-// kernels launched at once. Token and position stand in GPU memory, so the same graph serves every
-// step.
+// One decode step of one sequence as a CUDA graph: embedding to greedy choice, five kernels for
+// each block, launched at once. Token and position stand in GPU memory, so the same graph serves
+// every step.
 #include "base/error.hpp"
 #include "device/gpu.hpp"
 #include "kernels/logits/logits.hpp"
@@ -35,10 +35,8 @@ device::Buffer gpu_ints(size_t count) {
 void run_step(const device::Context& context, const Model& model, State& state,
               DecodeGraph& decode) {
   auto* input = decode.input.as<int32_t>();
-  const Matrix hidden =
-      decode_transformer(context, model, {&state, decode.long_regime, input, input + 1});
   Matrix logits(1, model.config.vocab, MemoryClass::workspace, Place::gpu);
-  apply_linear(context, model.head, hidden.data(), 1, logits.data(), logits.cols, nullptr);
+  decode_transformer(context, model, {&state, decode.long_regime, input, input + 1}, logits);
   kernels::argmax_rows(context, logits.data(), 1, logits.cols, input, input + 1);
 }
 

@@ -55,14 +55,25 @@ class State;   // what a sequence leaves behind: KV cache, or conv and SSM state
 struct LoadReport {
   double quantize_seconds = 0;
   std::vector<quant::TensorError> errors;  // one row a quantized linear
+  // Matrices that were read from the checkpoint to the GPU, and how long that took; 0 on the CPU.
+  uint64_t read_bytes = 0;
+  double read_seconds = 0;
+  // The matrices that the model holds as the checkpoint has them and shares with no base, in the
+  // order of building: the same on every rank. They lie where the model lies.
+  std::vector<std::span<std::byte>> raw;
 };
+
+// Who fills the matrices of LoadReport::raw: the checkpoint's bytes are read here, or the caller
+// copies them from another rank's GPU before the model is used.
+enum class RawWeights { read, received };
 
 // Builds the model of one config. Tensors outside the scope are shared with `base` where it is
 // given (a model of the same checkpoint). A folder written by `qsweep quantize` is loaded packed
 // (checkpoint has quantization.json).
 std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const quant::QuantConfig& config, const device::Context& context,
-                                   const Model* base = nullptr, LoadReport* report = nullptr);
+                                   const Model* base = nullptr, LoadReport* report = nullptr,
+                                   RawWeights raw = RawWeights::read);
 
 const ModelConfig& config_of(const Model& model);
 // The config whose weights the model holds: the one it was built with, or that of its packed

@@ -73,16 +73,16 @@ class State {
 Matrix forward_transformer(const device::Context& context, const Model& model,
                            std::span<const Chunk> chunks, const LinearObserver* observer);
 
-// The same for one more token of one sequence, whose id and position stand in GPU memory, so that
-// the kernels can be recorded. The states are not advanced.
+// The logits [1, vocab] after one more token of one sequence, whose id and position stand in GPU
+// memory, so that the kernels can be recorded. The states are not advanced.
 struct DecodeInput {
   State* state;
   bool long_regime;
   const int32_t* token;     // [1]
   const int32_t* position;  // [1]
 };
-Matrix decode_transformer(const device::Context& context, const Model& model,
-                          const DecodeInput& input);
+void decode_transformer(const device::Context& context, const Model& model,
+                        const DecodeInput& input, Matrix& logits);
 
 // One decode step of `state` by its recorded graph, recording it first where there is none yet, and
 // the greedy choice after it. Nothing where the step needs more than that (longrope's switch).

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/quantize/quantize.hpp"
 #include "quant/format/format.hpp"
 
 namespace qsweep::quant {
@@ -19,7 +20,9 @@ struct TensorError {
   int64_t rows = 0, cols = 0;
 };
 
-// weights: the original, fp32 [rows, cols].
+TensorError measure_error(const std::string& tensor, int64_t layer, const PackedMatrix& packed,
+                          const kernels::ErrorSums& sums);
+// The same on the host; weights: the original, fp32 [rows, cols].
 TensorError measure_error(const std::string& tensor, int64_t layer, const PackedMatrix& packed,
                           std::span<const float> weights);
 

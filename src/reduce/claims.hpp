@@ -14,7 +14,7 @@
 
 #include "base/names.hpp"
 #include "reduce/observations.hpp"
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 namespace qsweep::reduce {
 

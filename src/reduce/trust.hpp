@@ -11,7 +11,7 @@
 
 #include "base/names.hpp"
 #include "record/record.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/plan/plan.hpp"
 
 namespace qsweep::reduce {
 

@@ -1,15 +1,18 @@
 #include "sweep/executor.hpp"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "device/gpu.hpp"
 #include "eval/gpu_watch.hpp"
 #include "record/provenance.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
-#include "sweep/locate.hpp"
+#include "sweep/plan/locate.hpp"
+#include "sweep/plan/text_tokens.hpp"
 
 namespace qsweep::sweep {
 namespace {
@@ -37,9 +40,9 @@ const quant::QuantConfig& held_config(const quant::QuantConfig& config, const mo
   return config.weights ? config : model::quantization_of(model);
 }
 
-void set_summary(const quant::QuantConfig& config, const Plan& plan, device::Compute compute,
+void set_summary(const quant::QuantConfig& config, const Plan& plan, const device::Context& context,
                  record::RunRecord& record) {
-  const quant::ConfigSummary summary = quant::summarize(config, bits_of(compute));
+  const quant::ConfigSummary summary = quant::summarize(config, bits_of(context.compute));
   record.set("w_bits",
              int64_t{config.weights ? summary.w_bits : checkpoint_bits(plan.shape.dtype)});
   record.set("a_bits", int64_t{summary.a_bits});
@@ -48,9 +51,16 @@ void set_summary(const quant::QuantConfig& config, const Plan& plan, device::Com
   record.set("per_channel", int64_t{summary.per_channel ? 1 : 0});
   record.set("scale_format", summary.scale_format);
   record.set("quant_method", summary.quant_method);
-  record.set("quant_backend", std::string("cpu"));
+  record.set("quant_backend", std::string(name_of(context.backend)));
   record.set("calib_method", summary.calib_method);
   record.set("weight_format", summary.weight_format);
+}
+
+std::string reading_text(const model::LoadReport& report) {
+  if (report.read_bytes == 0) return {};
+  const double gigabytes = static_cast<double>(report.read_bytes) * 1e-9;
+  return fmt::format(", {:.3f} GB read in {:.3f} s ({:.1f} GB/s)", gigabytes, report.read_seconds,
+                     gigabytes / report.read_seconds);
 }
 
 void set_config(const quant::QuantConfig& config, record::RunRecord& record) {
@@ -100,39 +110,69 @@ void Executor::make_room(size_t keep) {
   }
 }
 
+// Leaves the baseline and the one config; whether there were others.
+bool Executor::drop_others(size_t keep) {
+  return std::erase_if(models_, [&](const auto& entry) {
+           return entry.first != keep && entry.first != baseline_;
+         }) > 0;
+}
+
+Executor::Loaded Executor::load(size_t config, const model::Model* baseline,
+                                model::RawWeights raw) {
+  const Stopwatch watch;
+  load_checkpoint();
+  Loaded loaded;
+  loaded.entry.model = model::build_model(checkpoint_, plan_.study.configs[config],
+                                          options_.context, baseline, &loaded.report, raw);
+  loaded.entry.residency.errors = std::move(loaded.report.errors);
+  loaded.seconds = watch.seconds();
+  return loaded;
+}
+
+// `baseline`: null where the config is the baseline itself.
+Executor::Resident& Executor::keep(size_t config, Loaded loaded, model::Model* baseline) {
+  const Stopwatch watch;
+  Resident& entry = loaded.entry;
+  entry.residency.canary = eval::measure_canary(options_.context, *entry.model,
+                                                baseline == nullptr ? *entry.model : *baseline);
+  entry.last_use = ++clock_;
+  const double seconds = loaded.seconds + watch.seconds();
+  load_seconds_ += seconds;
+  options_.log(fmt::format("config {} resident after {:.3f} s, quantization {:.3f} s{}",
+                           plan_.study.configs[config].name, seconds,
+                           loaded.report.quantize_seconds, reading_text(loaded.report)));
+  Resident& stored = models_.emplace(config, std::move(entry)).first->second;
+  make_room(config);
+  return stored;
+}
+
 Executor::Resident& Executor::resident_model(size_t config) {
   const auto found = models_.find(config);
   if (found != models_.end()) {
     found->second.last_use = ++clock_;
     return found->second;
   }
-  const bool is_baseline = config == baseline_;
-  model::Model* baseline = is_baseline ? nullptr : resident_model(baseline_).model.get();
-  const Stopwatch watch;
-  load_checkpoint();
-  model::LoadReport report;
-  Resident entry;
-  entry.model = model::build_model(checkpoint_, plan_.study.configs[config], options_.context,
-                                   baseline, &report);
-  entry.residency.errors = std::move(report.errors);
-  entry.residency.canary =
-      eval::measure_canary(options_.context, *entry.model, is_baseline ? *entry.model : *baseline);
-  entry.last_use = ++clock_;
-  load_seconds_ += watch.seconds();
-  options_.log("config " + plan_.study.configs[config].name + " resident after " +
-               std::to_string(watch.seconds()) + " s, quantization " +
-               std::to_string(report.quantize_seconds) + " s");
-  Resident& stored = models_.emplace(config, std::move(entry)).first->second;
-  make_room(config);
-  return stored;
+  model::Model* baseline = config == baseline_ ? nullptr : resident_model(baseline_).model.get();
+  return keep(config, load(config, baseline, model::RawWeights::read), baseline);
+}
+
+std::vector<std::span<std::byte>> Executor::start_baseline(model::RawWeights raw) {
+  started_ = load(baseline_, nullptr, raw);
+  return started_->report.raw;
+}
+
+void Executor::finish_baseline() {
+  expect(started_.has_value(), "the baseline was started");
+  Loaded loaded = std::move(*started_);
+  started_.reset();
+  keep(baseline_, std::move(loaded), nullptr);
 }
 
 const eval::TokenizedText& Executor::text_of(const eval::PerplexityParams& params) {
   const std::string key = params.data + "\n" + std::to_string(params.max_tokens);
   const auto found = texts_.find(key);
   if (found != texts_.end()) return found->second;
-  const auto file = eval::find_text(params.data, plan_.study.file);
-  return texts_.emplace(key, eval::tokenize_text(file, *tokenizer_, params.max_tokens))
+  return texts_.emplace(key, tokens_of(plan_.study, params, *tokenizer_, checkpoint_->folder()))
       .first->second;
 }
 
@@ -156,7 +196,7 @@ record::RunRecord Executor::start_record(const Run& run) const {
   record.set("attempt", int64_t{1});
   record.set("start", utc_now_iso());
   set_config(plan_.study.configs[run.config], record);
-  set_summary(plan_.study.configs[run.config], plan_, options_.context.compute, record);
+  set_summary(plan_.study.configs[run.config], plan_, options_.context, record);
   return record;
 }
 
@@ -184,8 +224,30 @@ void Executor::run_cell(const Run& run, record::RunRecord& record) {
   const eval::Witness witness(*resident.model);
   eval::run_workload(input, record);
   const quant::QuantConfig& held = held_config(config, *resident.model);
-  set_summary(held, plan_, options_.context.compute, record);
-  witness.finish(*resident.model, held, resident.residency, record);
+  set_summary(held, plan_, options_.context, record);
+  // What a folder holds packed was quantized by `qsweep quantize`, on the CPU.
+  if (&held != &config) record.set("quant_backend", std::string("cpu"));
+  witness.finish(*resident.model, held, resident.residency, record, options_.context.threads);
+}
+
+// Other configs are resident only to save time: a run that lacks memory gets theirs before it
+// fails. A failure leaves nothing behind that the next run would lack.
+void Executor::run_with_room(const Run& run, record::RunRecord& record) {
+  try {
+    run_cell(run, record);
+    return;
+  } catch (const Error& error) {
+    device::gpu_release_unused();
+    if (error.kind() != ErrorKind::resource || !drop_others(run.config)) throw;
+    options_.log(std::string(error.what()) + ": trying again without the other configs");
+  }
+  record = start_record(run);
+  try {
+    run_cell(run, record);
+  } catch (const Error&) {
+    device::gpu_release_unused();
+    throw;
+  }
 }
 
 Executor::Outcome Executor::execute(size_t index) {
@@ -202,7 +264,7 @@ Executor::Outcome Executor::execute(size_t index) {
     outcome.error = reason;
   };
   try {
-    run_cell(run, record);
+    run_with_room(run, record);
     const auto problem = record.attributes.find("certificate_problem");
     if (problem != record.attributes.end() && !std::get<std::string>(problem->second).empty()) {
       outcome.status = "unproven";

@@ -7,14 +7,17 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "device/context.hpp"
 #include "eval/certificate.hpp"
 #include "eval/workload.hpp"
 #include "model/model.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/plan/plan.hpp"
 
 namespace qsweep::sweep {
 
@@ -44,17 +47,31 @@ class Executor {
   // Configs whose models are resident.
   std::set<size_t> resident() const;
 
+  // Builds the baseline ahead of the first run, in two steps: between them the caller fills the
+  // matrices that it gets, where they are `received` (model::LoadReport::raw). Failures are thrown.
+  std::vector<std::span<std::byte>> start_baseline(model::RawWeights raw);
+  void finish_baseline();
+
  private:
   struct Resident {
     std::shared_ptr<model::Model> model;
     eval::Residency residency;
     uint64_t last_use = 0;
   };
+  struct Loaded {
+    Resident entry;
+    model::LoadReport report;
+    double seconds = 0;
+  };
   void load_checkpoint();
+  Loaded load(size_t config, const model::Model* baseline, model::RawWeights raw);
+  Resident& keep(size_t config, Loaded loaded, model::Model* baseline);
   Resident& resident_model(size_t config);
   void make_room(size_t keep);
+  bool drop_others(size_t keep);
   const eval::TokenizedText& text_of(const eval::PerplexityParams& params);
   void run_cell(const Run& run, record::RunRecord& record);
+  void run_with_room(const Run& run, record::RunRecord& record);
   record::RunRecord start_record(const Run& run) const;
   void write(const Run& run, const record::RunRecord& record) const;
 
@@ -65,6 +82,7 @@ class Executor {
   std::shared_ptr<const model::Checkpoint> checkpoint_;
   std::unique_ptr<model::Tokenizer> tokenizer_;
   std::map<size_t, Resident> models_;
+  std::optional<Loaded> started_;  // the baseline, between the two steps
   std::map<std::string, eval::TokenizedText> texts_;
   eval::ReferenceCache references_;
   uint64_t clock_ = 0;

@@ -11,9 +11,10 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
-#include "sweep/progress_file.hpp"
-#include "sweep/run_folder.hpp"
-#include "sweep/run_lock.hpp"
+#include "sweep/folder/progress_file.hpp"
+#include "sweep/folder/rank_beat.hpp"
+#include "sweep/folder/run_folder.hpp"
+#include "sweep/folder/run_lock.hpp"
 #include "sweep/worker.hpp"
 
 namespace qsweep::sweep {
@@ -33,9 +34,10 @@ void check_stop(const Deadline& deadline) {
   }
 }
 
-std::shared_ptr<spdlog::logger> rank_log(const std::filesystem::path& folder, int rank) {
-  char name[32];
-  std::snprintf(name, sizeof name, "rank-%04d.log", rank);
+std::shared_ptr<spdlog::logger> rank_log(const std::filesystem::path& folder, const Part& part,
+                                         int rank) {
+  char name[80];
+  std::snprintf(name, sizeof name, "rank-%04d%s.log", rank, part.suffix().c_str());
   const std::filesystem::path file = folder / "logs" / name;
   // Opening a pipe for writing would wait for its reader.
   if (file_exists(file) && !std::filesystem::is_regular_file(file))
@@ -70,10 +72,26 @@ struct Session {
   const SweepOptions& options;
   Finished finished;
   std::shared_ptr<spdlog::logger> log;
-  std::optional<RunLock> lock;             // rank 0
+  std::optional<RunLock> lock;  // rank 0
+  std::optional<RankBeat> beat;
+  std::optional<Executor> executor;
   std::optional<Coordinator> coordinator;  // rank 0
   bool leads() const { return communicator.rank() == 0; }
 };
+
+size_t planned_runs(const Plan& plan, const Part& part) {
+  return part.whole() ? plan.runs.size() : part.runs.size();
+}
+
+// The part's runs that are not finished.
+std::vector<ShareItem> open_items(const Session& session) {
+  std::set<size_t> closed = session.finished.runs;
+  const Part& part = session.options.part;
+  for (size_t i = 0; i < session.plan.runs.size() && !part.whole(); ++i) {
+    if (!part.runs.contains(i)) closed.insert(i);
+  }
+  return share_items(session.plan, closed);
+}
 
 ExecutorOptions executor_options(const Session& session) {
   const SweepOptions& options = session.options;
@@ -81,8 +99,13 @@ ExecutorOptions executor_options(const Session& session) {
   executor.folder = options.folder;
   executor.context = options.context;
   executor.memory_bytes = options.memory_bytes;
-  executor.rank = session.communicator.rank();
-  executor.ranks = session.communicator.size();
+  // In records the ranks of all parts are counted through, whatever their sizes: each is a place of
+  // its own.
+  const Part& part = options.part;
+  const int size = session.communicator.size();
+  executor.rank =
+      session.communicator.rank() * static_cast<int>(part.count) + static_cast<int>(part.index - 1);
+  executor.ranks = static_cast<int>(part.count) * size;
   executor.check_stop = [&options] { check_stop(options.deadline); };
   executor.log = [log = session.log](const std::string& line) { log->info("{}", line); };
   return executor;
@@ -94,13 +117,17 @@ void prepare(Session& session) {
   comm::coordinated(session.communicator, [&] {
     if (!session.leads()) return;
     RunLock::Options lock;
+    lock.suffix = options.part.suffix();
     lock.force = options.force;
     lock.tell = options.tell;
     session.lock.emplace(options.folder, lock);
     stage(options.folder, session.plan, options.study_text,
-          nlohmann::json::parse(options.environment));
+          nlohmann::json::parse(options.environment), options.part);
     if (options.prep_only) return;
-    session.finished = find_finished(options.folder, session.plan, options.retry_failed);
+    clear_progress(options.folder, options.part);
+    clear_rank_beats(options.folder, options.part);
+    session.finished =
+        find_finished(options.folder, session.plan, options.retry_failed, options.part);
     if (session.finished.removed > 0)
       options.tell(std::to_string(session.finished.removed) + " leftovers of dead ranks removed");
   });
@@ -108,23 +135,33 @@ void prepare(Session& session) {
   session.finished = unpack_finished(
       session.communicator.broadcast(session.leads() ? pack_finished(session.finished) : "", 0));
   comm::coordinated(session.communicator, [&] {
-    session.log = rank_log(options.folder, session.communicator.rank());
+    session.beat.emplace(options.folder, options.part, session.communicator.rank(),
+                         session.communicator.size());
+    session.log = rank_log(options.folder, options.part, session.communicator.rank());
     session.log->info("rank {} of {}, {} threads, {} of {} runs finished before",
                       session.communicator.rank(), session.communicator.size(),
                       options.context.threads, session.finished.runs.size(),
-                      session.plan.runs.size());
+                      planned_runs(session.plan, options.part));
   });
+}
+
+// The executor of this rank, with the baseline resident where its weights come by broadcast.
+void load(Session& session) {
+  session.executor.emplace(session.plan, executor_options(session));
+  if (!needs_weights(session.plan, session.finished.runs)) return;
+  load_baseline(session.communicator, session.options.context, session.options.load,
+                *session.executor, [&](const std::string& line) { session.log->info("{}", line); });
 }
 
 void start_coordinator(Session& session) {
   CoordinatorOptions coordinator;
-  coordinator.items = share_items(session.plan, session.finished.runs);
+  coordinator.items = open_items(session);
   coordinator.seed = static_cast<uint64_t>(session.plan.study.seed);
   coordinator.load_seconds = predicted_load_seconds(session.plan);
   coordinator.deadline = session.options.deadline;
   coordinator.heartbeat = [&lock = *session.lock] { lock.beat(); };
   auto file = std::make_shared<ProgressFile>(session.options.folder, session.plan,
-                                             session.finished.runs.size());
+                                             session.options.part, session.finished.runs.size());
   coordinator.sink = [sink = session.options.progress, file](const Progress& progress,
                                                              const RunEnd* end) {
     file->update(progress);
@@ -145,7 +182,7 @@ bool loop(Session& session) {
   try {
     work(
         {session.plan, ask, *session.log, session.leads()},
-        [&] { check_stop(session.options.deadline); }, executor_options(session));
+        [&] { check_stop(session.options.deadline); }, *session.executor);
   } catch (const Error& error) {
     interrupted = error.kind() == ErrorKind::interrupted;
     if (!interrupted) failure = std::current_exception();
@@ -180,14 +217,15 @@ bool stop_requested() noexcept {
 
 SweepOutcome run_sweep(const comm::Communicator& communicator, const Plan& plan,
                        const SweepOptions& options) {
-  Session session{communicator, plan, options, {}, {}, {}, {}};
+  Session session{communicator, plan, options, {}, {}, {}, {}, {}, {}};
   SweepOutcome outcome;
-  outcome.total = plan.runs.size();
+  outcome.total = planned_runs(plan, options.part);
   prepare(session);
   if (options.prep_only) return outcome;
   outcome.resumed = session.finished.runs.size();
 
   const Stopwatch watch;
+  load(session);
   if (session.leads()) start_coordinator(session);
   comm::coordinated(communicator, [&] { loop(session); });
   if (session.leads()) summarise(session, outcome);

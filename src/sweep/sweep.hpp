@@ -1,5 +1,5 @@
-// The main job: every rank takes runs until none is left. The only user of collectives, and of none
-// in the loop.
+// The main job: every rank takes runs until none is left. Collectives stand before and after the
+// loop, none in it.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,10 @@
 
 #include "comm/communicator.hpp"
 #include "device/context.hpp"
-#include "sweep/coordinator.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/base_weights.hpp"
+#include "sweep/plan/part.hpp"
+#include "sweep/plan/plan.hpp"
+#include "sweep/share/coordinator.hpp"
 
 namespace qsweep::sweep {
 
@@ -21,16 +23,18 @@ struct SweepOptions {
   std::string environment;       // manifests/env_info.json, as JSON text
   device::Context context;
   uint64_t memory_bytes = 0;  // for resident weights of this rank; 0: no bound
+  LoadMode load = LoadMode::automatic;
   bool retry_failed = false;
   bool prep_only = false;  // stage and return
   bool force = false;      // take the run folder over from another sweep
+  Part part;               // the same on all ranks
   Deadline deadline;       // the same on all ranks
   ProgressSink progress;   // rank 0 only
   std::function<void(const std::string&)> tell = [](const std::string&) {};  // rank 0 only: notices
 };
 
 struct SweepOutcome {
-  size_t total = 0;                 // runs of the plan
+  size_t total = 0;                 // runs of the plan, or of the part
   size_t resumed = 0;               // found finished at the start
   size_t finished = 0;              // finished now
   size_t failed = 0, unproven = 0;  // of resumed and finished

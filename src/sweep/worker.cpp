@@ -28,11 +28,10 @@ void say_why(const Worker& worker, const std::exception_ptr& error, Request& req
 
 }  // namespace
 
-void work(const Worker& worker, const std::function<void()>& check_stop, ExecutorOptions options) {
+void work(const Worker& worker, const std::function<void()>& check_stop, Executor& executor) {
   Request request;
   Stopwatch watch;
   try {
-    Executor executor(worker.plan, std::move(options));
     for (;;) {
       check_stop();
       request.resident = executor.resident();

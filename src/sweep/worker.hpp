@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "sweep/executor.hpp"
-#include "sweep/request.hpp"
+#include "sweep/share/request.hpp"
 
 namespace spdlog {
 class logger;
@@ -19,8 +19,8 @@ struct Worker {
   bool leads = false;  // rank 0: told to stop, it stops all
 };
 
-// Makes the executor and works until there is no more. Whatever ends the loop early is told to the
-// coordinator first, so that nobody waits for this rank, and then leaves as the exception it was.
-void work(const Worker& worker, const std::function<void()>& check_stop, ExecutorOptions options);
+// Works until there is no more. Whatever ends the loop early is told to the coordinator first, so
+// that nobody waits for this rank, and then leaves as the exception it was.
+void work(const Worker& worker, const std::function<void()>& check_stop, Executor& executor);
 
 }  // namespace qsweep::sweep

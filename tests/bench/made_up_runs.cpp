@@ -19,7 +19,7 @@
 #include "record/provenance.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/plan/plan.hpp"
 
 namespace {
 

@@ -155,8 +155,15 @@ class Bench:
         self.add(f"resume {study.stem} on {ranks} ranks{', cold' if cold else ''}", seconds, 10)
 
     def look(self, folder):
-        for command in ("status", "inspect"):
-            self.add(f"{command} {folder.parent.name}", measured(harness.QSWEEP, command, folder)[0], 2)
+        """inspect checks every record; status believes the ranks' logs, which made-up runs have not written."""
+        self.add(f"inspect {folder.parent.name}", measured(harness.QSWEEP, "inspect", folder)[0], 2)
+        log = folder / "logs/rank-9999.log"
+        log.write_text("".join(f"2026-01-31T12:00:00.000 info end {run['id']} ok after 1.000 s \n"
+                               for run in harness.plan_runs(folder)))
+        self.add(f"status {folder.parent.name}", measured(harness.QSWEEP, "status", folder)[0], 2)
+        forget(folder)
+        self.add(f"status {folder.parent.name}, cold", measured(harness.QSWEEP, "status", folder)[0], 2)
+        log.unlink()
 
     def plans(self):
         sleeps, _ = self.study(SYNTHETIC)

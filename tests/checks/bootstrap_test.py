@@ -13,6 +13,7 @@ COMPLETE = {
     "g++": "echo 12.2.0", "cmake": "echo cmake version 3.25.1", "ninja": "", "pkg-config": "", "git": "",
     "ccache": "", "mpicxx": "", "mpirun": "", "python3": "", "h5dump": "", "clang-format": "",
     "clang-tidy": "", "shellcheck": "", "clang++": "", "dpkg-query": "exit 1", "sleep": "",
+    "slurmctld": "", "slurmd": "", "sbatch": "", "munged": "", "ip": "",
 }
 
 

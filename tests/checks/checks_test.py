@@ -92,7 +92,7 @@ class IncludeOrder(Planted):
         self.assert_one("no place in the order")
 
     def test_mpi_outside_comm(self):
-        self.write("src/sweep/share.cpp", "#include <mpi.h>\n")
+        self.write("src/sweep/share/share.cpp", "#include <mpi.h>\n")
         self.assert_one("only comm may know it")
 
     def test_slow_header_in_a_header(self):

@@ -9,8 +9,8 @@ from pathlib import Path
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE of these tests
 
 # A folder may include itself and the folders before it (the list of libraries in CMakeLists.txt).
-ORDER = ["base", "comm", "record", "device", "quant/format", "kernels", "quant", "model", "eval",
-         "sweep", "reduce", "app"]
+ORDER = ["base", "comm", "stage", "record", "device", "quant/format", "kernels", "quant", "model",
+         "eval", "sweep/grammar", "sweep/share", "sweep/plan", "sweep/folder", "sweep", "reduce", "app"]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCE_SUFFIXES = {".cpp", ".hpp", ".cu", ".cuh", ".inc"}

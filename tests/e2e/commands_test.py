@@ -66,7 +66,7 @@ class Commands(harness.Case):
                 self.assertIn("int4 g128 e5m5", list(file["certificate/format"].asstr()))
 
     def test_plan_of_every_shipped_study(self):
-        for study in sorted((harness.ROOT / "configs").glob("*.yaml")):
+        for study in harness.studies():
             with self.subTest(study=study.name):
                 output = harness.run(1, study, "--plan", "--ranks", "8")
                 self.assertRegex(output, r"efficiency \d+ %|nothing to run")
@@ -89,6 +89,7 @@ class Commands(harness.Case):
         study = self.study("study: s\nmodel: microsoft/Phi-3.5-mini-instruct\nconfigs: {A: {}}\n"
                            "workloads: {perplexity: {data: nowhere.txt}, profile: {prompt: 8, output: 2}}\n")
         output = harness.run(2, study, "--out", self.out, "--run-tag", "t", expect=2)
+        self.assertEqual(output.count("exit code 2\n"), 1, output)
         self.assertIn("microsoft/Phi-3.5-mini-instruct", output)
         self.assertIn("nowhere.txt", output)
         self.assertFalse((self.out / "s").exists())

@@ -1,9 +1,12 @@
 """What the end-to-end tests share: starting qsweep on ranks, and reading the quality results of a run folder."""
 
 import argparse
+import collections
+import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +18,7 @@ import unittest
 import h5py
 import numpy as np
 
+SEAL = b"\nqsweep-sha256 "
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 QSWEEP = ROOT / "build/bin/qsweep"
 # Generous: a hang must fail the test, a slow machine must not.
@@ -135,8 +139,43 @@ def quality(folder):
     return found
 
 
+def studies():
+    """The studies that ship; datasets.yaml beside them is none."""
+    return sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs/datasets.yaml"})
+
+
 def plan_runs(folder):
     return json.loads((folder / "manifests/plan.json").read_text())["runs"]
+
+
+class RunFolder:
+    """A run folder over several starts: what must hold of its records whatever happened to the sweep."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.written = {}  # path -> time of writing: no record may be written again
+
+    def check_records(self):
+        for path in results(self.folder):
+            whole = path.read_bytes()
+            at = whole.rfind(SEAL)
+            sealed = at >= 0 and hashlib.sha256(whole[:at]).hexdigest().encode() == whole[at + len(SEAL):].strip()
+            assert sealed, f"{path} is no whole record"
+            stamp = path.stat().st_mtime_ns
+            assert self.written.setdefault(path, stamp) == stamp, f"{path} was written twice"
+        for path in self.written:
+            assert path.exists(), f"{path} was lost"
+
+    def finished(self):
+        planned = self.folder / "manifests/plan.json"
+        return planned.exists() and len(self.written) == len(plan_runs(self.folder))
+
+    def starts_of_runs(self):
+        """{run id: how often a rank began it}, from the logs of all starts."""
+        starts = collections.Counter()
+        for log in (self.folder / "logs").glob("rank-*.log"):
+            starts.update(re.findall(r" start ([0-9a-f]{16}) ", log.read_text(errors="replace")))
+        return starts
 
 
 class Case(unittest.TestCase):

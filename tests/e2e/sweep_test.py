@@ -1,5 +1,6 @@
 """A sweep on several ranks, killed and resumed, must give the bits of an undisturbed sweep on one rank."""
 
+import json
 import os
 import re
 import signal
@@ -155,9 +156,30 @@ class Job(harness.Case):
 
     def test_status_of_a_running_sweep(self):
         process = self.start(2)
-        status = harness.run(1, "status", self.out / "sleeps/t")
-        self.assertRegex(status, r"ago: \d+ of 61 runs of this start done in .* left; 2 ranks at work")
+        folder = self.out / "sleeps/t"
+        status = harness.run(1, "status", folder)
+        self.assertRegex(status, r"ago: \d+ of 61 runs of this start done in .* left; 2 of 2 ranks alive\n")
+        stopped = {rank: pid for pid, rank in harness.ranks_with(self.out).items()}[1]
+        os.kill(stopped, signal.SIGSTOP)
+        beat = folder / "manifests/ranks/0001"
+        told = json.loads(beat.read_text())
+        self.assertEqual(told["pid"], stopped)
+        beat.write_text(json.dumps(told | {"at": told["at"] - 120}))
+        self.assertRegex(harness.run(1, "status", folder),
+                         rf"; 1 of 2 ranks alive\n(.*\n)*  rank 1 \(process {stopped} on .*\): no sign of life for 2 min")
+        os.kill(stopped, signal.SIGCONT)
+        output, _ = process.communicate(timeout=harness.TIMEOUT_S)
+        self.assertEqual(process.returncode, 0, output)
+        self.assertEqual(list(beat.parent.iterdir()), [], "ranks that have left")
+        self.assertRegex(harness.run(1, "status", folder), r"ago: 61 of 61 runs of this start done in [^;]*\n")
+
+    def test_status_after_a_kill(self):
+        process = self.start(2)
         harness.kill_group(process)
+        folder = self.out / "sleeps/t"
+        for beat in (folder / "manifests/ranks").iterdir():
+            beat.write_text(json.dumps(json.loads(beat.read_text()) | {"at": 0}))
+        self.assertRegex(harness.run(1, "status", folder), r"; 0 of 2 ranks alive\n  it was killed, .* start it again")
 
 
 class Failures(harness.Case):
@@ -165,6 +187,7 @@ class Failures(harness.Case):
         study = self.study("study: fails\nmodel: none\nrepeats: 3\nconfigs: {A: {}, B: {}}\n"
                            "workloads: {synthetic: {seconds: 0.001, lengths: [1, 2, 3], fail: 0.4}}\n")
         output = harness.run(2, study, "--out", self.out, "--run-tag", "t", expect=4)
+        self.assertEqual(output.count("exit code 4\n"), 1, output)
         self.assertIn("synthetic failure", output)
         with self.assertRaises(AssertionError):
             harness.quality(self.out / "fails" / "t")

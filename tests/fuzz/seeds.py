@@ -101,7 +101,7 @@ def tokenizer():
 
 
 def study():
-    for path in sorted((ROOT / "configs").glob("*.yaml")):
+    for path in sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs/datasets.yaml"}):
         lines = [line.split(" #")[0].rstrip() for line in path.read_text().splitlines()]
         yield path.stem, "\n".join(line for line in lines if line and not line.startswith("#")).encode() + b"\n"
     small = b"study: s\nmodel: m\nconfigs: {A: {}, B: {scope: mlp, weights: int4/g8}}\nworkloads: {profile: {}}\n"
@@ -128,7 +128,25 @@ def record():
     yield "links", b"\2\0\0\0\0\0" + b"".join(bytes([op, path, 3]) + b"abc" for op in range(11, 16) for path in (0, 40, 60))
 
 
-TARGETS = {"safetensors": safetensors, "config": config, "tokenizer": tokenizer, "study": study, "record": record}
+def stage():
+    yield "rows", b"\0 = Title = \n \n A line . \n"
+    yield "choice", b"\1" + json.dumps({"id": "q", "question": {"stem": "?", "choices": [
+        {"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "B"}).encode() + b"\n"
+    yield "hellaswag", b"\2" + json.dumps({"ind": 1, "activity_label": "x", "ctx_a": "a", "ctx_b": "b",
+                                           "endings": ["c", "d"], "label": 1}).encode() + b"\n"
+    yield "gsm8k", b'\3{"question": "1+1?", "answer": "2\\n#### 2"}\n'
+    yield "lambada", b'\4{"text": "last word"}\n'
+    yield "squad", b"\5" + json.dumps({"data": [{"title": "t", "paragraphs": [{"context": "c", "qas": [
+        {"id": "i", "question": "q", "answers": [{"text": "c", "answer_start": 0}]}]}]}]}).encode()
+    lines = (ROOT / "configs/datasets.yaml").read_text().splitlines()
+    yield "list", b"\6" + "\n".join(line for line in lines if not line.strip().startswith("#")).encode() + b"\n"
+    yield "small", b"\6sources: {s: {url: 'https://a/b', licence: x, format: zip, bytes: 3, files: {d: {as: rows, member: m}}}}"
+    yield "index", b'\7{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'
+    yield "names", b"\x08org/name@revision"
+
+
+TARGETS = {"safetensors": safetensors, "config": config, "tokenizer": tokenizer, "study": study, "record": record,
+           "stage": stage}
 
 
 def main():

@@ -7,7 +7,7 @@
 
 #include "base/files.hpp"
 #include "fuzz/fuzz.hpp"
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 namespace {
 

@@ -37,7 +37,7 @@ std::vector<quant::QuantConfig> studied_configs() {
 }
 
 std::filesystem::path miniature(const char* name) {
-  return std::filesystem::path(QSWEEP_SOURCE_DIR) / "data" / name;
+  return test::source_folder() / "data" / name;
 }
 
 // Frequencies lie with the weights, but are none.

@@ -204,7 +204,7 @@ struct AttentionCase {
 
   AttentionCase(Shape shape, CacheType t)
       : s(shape),
-        capacity(shape.first + shape.rows + 150),  // a recorded step's grid goes beyond the length
+        capacity(shape.first + shape.rows + 150),
         type(t),
         q(random_values(s.rows * s.heads * s.dim, 21)),
         k(random_values((s.first + s.rows) * s.kv_heads * s.dim, 22)),
@@ -226,14 +226,12 @@ struct AttentionCase {
                              view(values.data()), y.data(), s.heads * s.dim});
     return y;
   }
-  std::vector<float> on_gpu(bool position_on_gpu) {
+  std::vector<float> on_gpu() {
     OnGpu<float> gq(q), y(std::vector<float>(q.size(), -77.0f));
     OnGpu<std::byte> gkeys(keys), gvalues(values);
-    OnGpu<int32_t> position({static_cast<int32_t>(s.first)});
     kernels::attention(test::gpu_context(),
-                       {gq.data(), s.heads * s.dim, s.rows, s.heads, position_on_gpu ? 0 : s.first,
-                        view(gkeys.data()), view(gvalues.data()), y.data(), s.heads * s.dim,
-                        position_on_gpu ? position.data() : nullptr});
+                       {gq.data(), s.heads * s.dim, s.rows, s.heads, s.first, view(gkeys.data()),
+                        view(gvalues.data()), y.data(), s.heads * s.dim});
     return y.back();
   }
 };
@@ -254,13 +252,10 @@ TEST(AttentionGpu, MatchesReference) {
       double bound = (static_cast<double>(shape.first + shape.rows) +
                       static_cast<double>(shape.dim) / 8.0 + 24) *
                      half_ulp * 7 * 4;
-      if (shape.rows > 1 && type == CacheType::bf16) bound += test::bf16_half_ulp * 4;
-      for (const bool position_on_gpu : {false, true}) {
-        if (position_on_gpu && shape.rows > 1) continue;
-        const auto got = c.on_gpu(position_on_gpu);
-        for (size_t i = 0; i < got.size(); ++i) {
-          allowed.check(got[i], expected[i], bound, std::to_string(shape.dim));
-        }
+      if (type == CacheType::bf16) bound += test::bf16_half_ulp * 4;
+      const auto got = c.on_gpu();
+      for (size_t i = 0; i < got.size(); ++i) {
+        allowed.check(got[i], expected[i], bound, std::to_string(shape.dim));
       }
     }
   }

@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
-#include "sweep/coordinator.hpp"
+#include "sweep/share/coordinator.hpp"
 
 namespace qsweep {
 namespace {
@@ -24,6 +24,7 @@ TEST(Ranks, GatherAndBroadcast) {
   EXPECT_EQ(texts[2], "rank 2");
   EXPECT_EQ(world->broadcast(world->rank() == 1 ? "from 1" : "", 1), "from 1");
   EXPECT_EQ(world->local_size(), 3);
+  EXPECT_EQ(world->node_leader(), 0);
 }
 
 TEST(Ranks, OneRanksExceptionIsEveryRanks) {

@@ -8,8 +8,8 @@
 
 #include "base/error.hpp"
 #include "device/gpu.hpp"
+#include "kernels/attend/attend.hpp"
 #include "kernels/embedding/embedding.hpp"
-#include "kernels/heads/heads.hpp"
 #include "kernels/linear/linears.hpp"
 #include "kernels/rmsnorm/rmsnorm.hpp"
 #include "model/structure.hpp"
@@ -145,13 +145,20 @@ void attend(Run& run, const Block& block, const Rows& rows, int64_t layer) {
   const auto keys = rows.state->keys(layer), values = rows.state->values(layer);
   float* qkv = run.qkv.row(rows.row);
   const auto weights = [](const Vector& vector) { return vector ? vector->data() : nullptr; };
-  kernels::place_heads(
-      run.context, {qkv, run.qkv.cols, rows.rows, config.heads, rows.first, weights(block.q_norm),
-                    weights(block.k_norm), config.norm_eps, run.cos.row(rows.row),
-                    run.sin.row(rows.row), keys, values, rows.position});
-  kernels::attention(run.context,
-                     {qkv, run.qkv.cols, rows.rows, config.heads, rows.first, keys, values,
-                      run.attended.row(rows.row), run.attended.cols, rows.position});
+  const kernels::HeadsArgs heads{qkv,
+                                 run.qkv.cols,
+                                 rows.rows,
+                                 config.heads,
+                                 rows.first,
+                                 weights(block.q_norm),
+                                 weights(block.k_norm),
+                                 config.norm_eps,
+                                 run.cos.row(rows.row),
+                                 run.sin.row(rows.row),
+                                 keys,
+                                 values,
+                                 rows.position};
+  kernels::attend(run.context, {heads, run.attended.row(rows.row), run.attended.cols});
 }
 
 void run_block(Run& run, const Block& block, std::span<const Rows> sequences, int64_t layer) {
@@ -163,14 +170,13 @@ void run_block(Run& run, const Block& block, std::span<const Rows> sequences, in
   project(run, nullptr, {&block.down, 1}, run.gated, run.hidden, Finish::residual, &run.normed);
 }
 
-// tokens [rows] in the context's place -> run.normed.
-void run_model(Run& run, const int32_t* tokens, std::span<const Rows> sequences) {
+// tokens [rows] in the context's place -> run.hidden, before the last norm.
+void run_blocks(Run& run, const int32_t* tokens, std::span<const Rows> sequences) {
   kernels::embedding(run.context, {run.model.embedding.get(), tokens, run.rows, run.hidden.data()});
   for (const Rows& rows : sequences) prepare_rope(run, rows);
   for (size_t layer = 0; layer < run.model.blocks.size(); ++layer) {
     run_block(run, run.model.blocks[layer], sequences, static_cast<int64_t>(layer));
   }
-  norm(run, run.model.final_norm, run.hidden, run.normed);
 }
 
 // Token ids where the ops expect them.
@@ -224,17 +230,18 @@ Matrix forward_transformer(const device::Context& context, const Model& model,
         {sequence.state, sequence.row, sequence.rows, sequence.first, sequence.long_regime});
   }
   const device::Buffer tokens = placed_tokens(context, batch.tokens);
-  run_model(run, tokens.as<int32_t>(), sequences);
+  run_blocks(run, tokens.as<int32_t>(), sequences);
+  norm(run, model.final_norm, run.hidden, run.normed);
   advance_states(chunks, batch);
   return batch.replayed == 0 ? std::move(run.normed) : asked_rows(run, batch);
 }
 
-Matrix decode_transformer(const device::Context& context, const Model& model,
-                          const DecodeInput& input) {
+void decode_transformer(const device::Context& context, const Model& model,
+                        const DecodeInput& input, Matrix& logits) {
   Run run(context, model, 1, nullptr);
   const Rows rows{input.state, 0, 1, 0, input.long_regime, input.position};
-  run_model(run, input.token, {&rows, 1});
-  return std::move(run.normed);
+  run_blocks(run, input.token, {&rows, 1});
+  project(run, model.final_norm, {&model.head, 1}, run.hidden, logits);
 }
 
 }  // namespace qsweep::model

@@ -88,6 +88,13 @@ struct PackedMatrix {
 // Hash of the packed bytes (codes, scales, zeros in this order) and the spec; 64 hex digits. Bytes
 // on the GPU are read back for it.
 std::string packed_hash(const PackedMatrix& matrix);
+// The same of several, `threads` at a time.
+std::vector<std::string> packed_hashes(std::span<const PackedMatrix* const> matrices, int threads);
+
+// A matrix of this spec and shape with uninitialised bytes. Throws Error{invalid_input} where there
+// is a shape_problem.
+PackedMatrix allocate_packed(const FormatSpec& spec, int64_t rows, int64_t cols,
+                             device::Place place = device::Place::host);
 
 // Round-to-nearest quantization of W [rows, cols] fp32 row-major. Scales: symmetric int4 absmax/7,
 // int8 absmax/127, fp8 absmax/448, nf4 absmax; asymmetric (max-min)/(2^b-1) with min,max forced to
@@ -99,6 +106,9 @@ std::string packed_hash(const PackedMatrix& matrix);
 // threads; same bytes always.
 PackedMatrix quantize_rtn(const FormatSpec& spec, std::span<const float> weights, int64_t rows,
                           int64_t cols, int threads = 1);
+// What it throws for such weights, wherever they were found.
+[[noreturn]] void throw_bad_weight(int64_t row, int64_t col, float value);
+[[noreturn]] void throw_not_storable(const FormatSpec& spec, float value);
 // Wraps raw bf16/fp16/fp32 bytes, little-endian [rows, cols], unchanged, in the place given.
 PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t rows, int64_t cols,
                       device::Place place = device::Place::host);

@@ -3,23 +3,19 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/error.hpp"
 #include "device/gpu.hpp"
 #include "quant/format/format.hpp"
 #include "quant/format/groups.hpp"
 #include "quant/format/parallel.hpp"
+#include "quant/format/rtn.hpp"
 #include "quant/format/scales.hpp"
 
 namespace qsweep::quant {
 namespace {
 
 using format::Groups;
-
-constexpr float smallest_range =
-    1e-8f;  // of absmax or max - min: an all-zero group still has a scale
-constexpr float largest_weight = 1e36f;
 
 // A stretch [begin, end) of one line that shares a scale.
 struct Stretch {
@@ -30,14 +26,11 @@ Stretch stretch(const Groups& groups, int64_t g) {
   return {begin, std::min(groups.width, begin + groups.size)};
 }
 
-// Largest |w| over [n]. Magnitudes order as their bits, and an integer maximum vectorises where a
-// float one, which must care for NaN, does not; NaN and infinity come out as the largest of all.
-float absmax_of(const float* w, int64_t n) {
+// Largest |w| over [n], as bits.
+uint32_t largest_magnitude(const float* w, int64_t n) {
   uint32_t largest = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    largest = std::max(largest, std::bit_cast<uint32_t>(w[i]) & 0x7FFFFFFFu);
-  }
-  return std::bit_cast<float>(largest);
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, format::magnitude_bits(w[i]));
+  return largest;
 }
 
 void check_weights(std::span<const float> weights, int64_t cols, int threads) {
@@ -45,30 +38,15 @@ void check_weights(std::span<const float> weights, int64_t cols, int threads) {
   format::for_pieces(rows, threads, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* w = weights.data() + row * cols;
-      if (absmax_of(w, cols) <= largest_weight) continue;
+      if (!format::is_refused(largest_magnitude(w, cols))) continue;
       int64_t col = 0;
-      while (std::fabs(w[col]) <= largest_weight) ++col;
-      throw_invalid("the weight at row " + std::to_string(row) + ", column " + std::to_string(col) +
-                        " is " + std::to_string(w[col]),
-                    "weights must be finite and at most 1e36", "check the checkpoint");
+      while (!format::is_refused(format::magnitude_bits(w[col]))) ++col;
+      throw_bad_weight(row, col, w[col]);
     }
   });
 }
 
-PackedMatrix allocate(const FormatSpec& spec, int64_t rows, int64_t cols,
-                      device::Place place = device::Place::host) {
-  const PackedSize size = packed_size(spec, rows, cols);
-  PackedMatrix matrix;
-  matrix.spec = spec;
-  matrix.rows = rows;
-  matrix.cols = cols;
-  matrix.codes = device::Buffer(size.codes, device::MemoryClass::weights, place);
-  matrix.scales = device::Buffer(size.scales, device::MemoryClass::weights, place);
-  matrix.zeros = device::Buffer(size.zeros, device::MemoryClass::weights, place);
-  return matrix;
-}
-
-// Lowest and highest weight of a group, widened to include 0 and to span at least smallest_range.
+// Lowest and highest weight of a group, widened to include 0.
 struct Range {
   float low = 0, high = 0;
   void add(const float* w, int64_t n) {
@@ -92,8 +70,8 @@ void for_groups(const Groups& groups, std::span<const float> weights, int64_t be
 }
 
 template <class F>
-float symmetric_scale(float absmax) {
-  return std::max(absmax, smallest_range) / F::range;
+float symmetric_scale(const float* w, int64_t n) {
+  return format::exact_scale(std::bit_cast<float>(largest_magnitude(w, n)), F::range);
 }
 
 // Exact scales [groups.count()] of symmetric groups.
@@ -101,7 +79,7 @@ template <class F>
 std::vector<float> symmetric_scales(const Groups& groups, std::span<const float> weights,
                                     int threads) {
   if (groups.shared) {
-    return {symmetric_scale<F>(absmax_of(weights.data(), static_cast<int64_t>(weights.size())))};
+    return {symmetric_scale<F>(weights.data(), static_cast<int64_t>(weights.size()))};
   }
   std::vector<float> scales(static_cast<size_t>(groups.count()));
   // Over groups, not lines: a flattened format has one line.
@@ -109,7 +87,7 @@ std::vector<float> symmetric_scales(const Groups& groups, std::span<const float>
     for (int64_t i = begin; i < end; ++i) {
       const Stretch s = stretch(groups, i % groups.per_line);
       const float* w = weights.data() + i / groups.per_line * groups.width + s.begin;
-      scales[static_cast<size_t>(i)] = symmetric_scale<F>(absmax_of(w, s.end - s.begin));
+      scales[static_cast<size_t>(i)] = symmetric_scale<F>(w, s.end - s.begin);
     }
   });
   return scales;
@@ -194,7 +172,7 @@ void encode_codes(PackedMatrix& matrix, const Groups& groups, std::span<const fl
 template <class F>
 PackedMatrix quantize_symmetric(const FormatSpec& spec, std::span<const float> weights,
                                 int64_t rows, int64_t cols, int threads) {
-  PackedMatrix matrix = allocate(spec, rows, cols);
+  PackedMatrix matrix = allocate_packed(spec, rows, cols);
   const Groups groups = format::groups_of(spec, rows, cols);
   const std::vector<float> scales =
       code_scales(matrix, symmetric_scales<F>(groups, weights, threads));
@@ -219,18 +197,18 @@ void pack_zeros(PackedMatrix& matrix, const Groups& groups, const std::vector<ui
 template <class F>
 PackedMatrix quantize_asymmetric(const FormatSpec& spec, std::span<const float> weights,
                                  int64_t rows, int64_t cols, int threads) {
-  PackedMatrix matrix = allocate(spec, rows, cols);
+  PackedMatrix matrix = allocate_packed(spec, rows, cols);
   const Groups groups = format::groups_of(spec, rows, cols);
   const std::vector<Range> ranges = ranges_of(groups, weights, threads);
   std::vector<float> exact(ranges.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
-    exact[i] = std::max(ranges[i].high - ranges[i].low, smallest_range) /
-               static_cast<float>(F::max_unsigned);
+    exact[i] =
+        format::exact_scale(ranges[i].high - ranges[i].low, static_cast<float>(F::max_unsigned));
   }
   const std::vector<float> scales = code_scales(matrix, std::move(exact));
   std::vector<uint8_t> zeros(ranges.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
-    zeros[i] = static_cast<uint8_t>(F::encode_unsigned(-ranges[i].low / scales[i], 0.0f));
+    zeros[i] = static_cast<uint8_t>(format::zero_point<F>(ranges[i].low, scales[i]));
   }
   pack_zeros<F>(matrix, groups, zeros);
   encode_codes<F>(matrix, groups, weights, threads,
@@ -247,14 +225,10 @@ PackedMatrix quantize_asymmetric(const FormatSpec& spec, std::span<const float> 
 template <class F>
 PackedMatrix store_raw(const FormatSpec& spec, std::span<const float> weights, int64_t rows,
                        int64_t cols) {
-  PackedMatrix matrix = allocate(spec, rows, cols);
+  PackedMatrix matrix = allocate_packed(spec, rows, cols);
   for (size_t i = 0; i < weights.size(); ++i) {
     const uint32_t code = F::encode(weights[i]);
-    if (!std::isfinite(F::level(code))) {
-      throw_invalid(
-          "cannot store the weight " + std::to_string(weights[i]) + " as " + to_string(spec),
-          "it is beyond the range of the format", "use fp32 or bf16");
-    }
+    if (!std::isfinite(F::level(code))) throw_not_storable(spec, weights[i]);
     std::memcpy(matrix.codes.data() + i * (F::bits / 8), &code, F::bits / 8);  // little-endian host
   }
   return matrix;
@@ -263,6 +237,30 @@ PackedMatrix store_raw(const FormatSpec& spec, std::span<const float> weights, i
 }  // namespace
 
 static_assert(std::endian::native == std::endian::little, "packed layouts are little-endian");
+
+void throw_bad_weight(int64_t row, int64_t col, float value) {
+  throw_invalid("the weight at row " + std::to_string(row) + ", column " + std::to_string(col) +
+                    " is " + std::to_string(value),
+                "weights must be finite and at most 1e36", "check the checkpoint");
+}
+
+void throw_not_storable(const FormatSpec& spec, float value) {
+  throw_invalid("cannot store the weight " + std::to_string(value) + " as " + to_string(spec),
+                "it is beyond the range of the format", "use fp32 or bf16");
+}
+
+PackedMatrix allocate_packed(const FormatSpec& spec, int64_t rows, int64_t cols,
+                             device::Place place) {
+  const PackedSize size = packed_size(spec, rows, cols);
+  PackedMatrix matrix;
+  matrix.spec = spec;
+  matrix.rows = rows;
+  matrix.cols = cols;
+  matrix.codes = device::Buffer(size.codes, device::MemoryClass::weights, place);
+  matrix.scales = device::Buffer(size.scales, device::MemoryClass::weights, place);
+  matrix.zeros = device::Buffer(size.zeros, device::MemoryClass::weights, place);
+  return matrix;
+}
 
 PackedMatrix quantize_rtn(const FormatSpec& spec, std::span<const float> weights, int64_t rows,
                           int64_t cols, int threads) {
@@ -293,7 +291,7 @@ PackedMatrix pack_raw(FormatId id, std::span<const std::byte> bytes, int64_t row
   const FormatSpec spec{.id = id};
   if (has_scales(id))
     throw_invalid("cannot wrap bytes as " + to_string(spec), "it is no raw format");
-  PackedMatrix matrix = allocate(spec, rows, cols, place);
+  PackedMatrix matrix = allocate_packed(spec, rows, cols, place);
   if (bytes.size() != matrix.codes.size()) {
     throw_invalid("cannot wrap bytes as " + to_string(spec),
                   "expected " + std::to_string(matrix.codes.size()) + " bytes for " +

@@ -74,14 +74,22 @@ struct ScaleDq8 {
     return static_cast<uint64_t>(count + 4 * blocks(count) + 4);
   }
 
-  static uint8_t encode_one(float normalized) {
-    const auto upper = std::lower_bound(dynamic_map.begin(), dynamic_map.end(), normalized);
-    if (upper == dynamic_map.begin()) return 0;
-    if (upper == dynamic_map.end()) return 255;
-    const auto above = static_cast<unsigned>(upper - dynamic_map.begin());
-    const float midpoint = (dynamic_map[above - 1] + dynamic_map[above]) * 0.5f;
+  // map: as the reader has it. The first value that is not below `normalized`, or the one before
+  // it.
+  QSWEEP_HD static uint8_t encode_one(float normalized, const float* map = dynamic_map.data()) {
+    unsigned above = 0;
+    for (unsigned step = 128; step > 0; step /= 2) {
+      if (map[above + step - 1] < normalized) above += step;
+    }
+    if (above == 0) return 0;
+    if (map[above] < normalized) return 255;  // beyond the last value, where `above` stops at 255
+    const float midpoint = (map[above - 1] + map[above]) * 0.5f;
     if (normalized == midpoint) return static_cast<uint8_t>(above % 2 == 0 ? above : above - 1);
     return static_cast<uint8_t>(normalized > midpoint ? above : above - 1);
+  }
+  // A scale's distance from the offset as a share of its block's largest.
+  QSWEEP_HD static float normalized(float scale, float offset, float absmax) {
+    return absmax > 0 ? (scale - offset) / absmax : 0.0f;
   }
   static void encode(const ScaleCodec&, std::span<const float> scales, uint8_t* out) {
     const auto count = static_cast<int64_t>(scales.size());
@@ -95,8 +103,8 @@ struct ScaleDq8 {
         absmax = std::max(absmax, std::fabs(scales[static_cast<size_t>(i)] - offset));
       }
       for (int64_t i = begin; i < end; ++i) {
-        const float centred = scales[static_cast<size_t>(i)] - offset;
-        out[i] = encode_one(absmax > 0 ? centred / absmax : 0.0f);
+        out[i] = encode_one(normalized(scales[static_cast<size_t>(i)], offset, absmax),
+                            dynamic_map.data());
       }
       std::memcpy(out + count + 4 * block, &absmax, 4);
     }

@@ -50,7 +50,7 @@ struct ScaleE5m {
 
   // scale > 0, finite. Works on the float's bits: cutting 23 - K of them truncates, and adding one
   // to what is left carries from mantissa into exponent by itself.
-  static uint32_t encode_one(float scale, int mantissa_bits, ScaleRounding rounding) {
+  QSWEEP_HD static uint32_t encode_one(float scale, int mantissa_bits, ScaleRounding rounding) {
     const uint32_t pattern = std::bit_cast<uint32_t>(scale);
     const int cut = 23 - mantissa_bits;
     const uint32_t rest = pattern & ((1u << cut) - 1u);

@@ -38,18 +38,21 @@ struct ScaleRaw {
   static uint64_t bytes(const ScaleCodec&, int64_t count) {
     return static_cast<uint64_t>(count) * sizeof(Stored);
   }
+  QSWEEP_HD static Stored encode_one(float scale) {
+    const Stored code = Encode(scale);
+    if (code == 0) return 1;
+    return code > Largest ? Largest : code;  // positive floats order as their bits
+  }
   static void encode(const ScaleCodec&, std::span<const float> scales, uint8_t* out) {
     for (size_t i = 0; i < scales.size(); ++i) {
-      Stored code = Encode(scales[i]);
-      if (code == 0) code = 1;
-      if (code > Largest) code = Largest;  // positive floats order as their bits
+      const Stored code = encode_one(scales[i]);
       std::memcpy(out + i * sizeof(Stored), &code, sizeof(Stored));
     }
   }
   static Reader reader(const ScaleCodec&, const uint8_t* data, int64_t) { return {data}; }
 };
 
-inline uint32_t fp32_to_bits(float value) {
+QSWEEP_HD inline uint32_t fp32_to_bits(float value) {
   return std::bit_cast<uint32_t>(value);
 }
 

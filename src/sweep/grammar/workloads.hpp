@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "sweep/grammar/read.hpp"
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 namespace qsweep::sweep::grammar {
 

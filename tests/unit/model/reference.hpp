@@ -15,13 +15,13 @@
 #include "base/files.hpp"
 #include "model/model.hpp"
 #include "unit/model/npz.hpp"
+#include "unit/source_folder.hpp"
 
 namespace qsweep::test {
 
 inline std::filesystem::path shared_folder() {
   const char* variable = std::getenv("QSWEEP_SHARED");
-  return variable != nullptr ? std::filesystem::path(variable)
-                             : std::filesystem::path(QSWEEP_SOURCE_DIR) / ".." / "shared";
+  return variable != nullptr ? std::filesystem::path(variable) : source_folder() / ".." / "shared";
 }
 
 inline std::filesystem::path reference_folder(const std::string& name) {

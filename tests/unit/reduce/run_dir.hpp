@@ -16,7 +16,7 @@
 #include "eval/certificate.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/plan/plan.hpp"
 
 namespace qsweep::reduce::test {
 

@@ -1,4 +1,4 @@
-#include "sweep/coordinator.hpp"
+#include "sweep/share/coordinator.hpp"
 
 #include <gtest/gtest.h>
 

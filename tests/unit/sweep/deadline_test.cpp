@@ -1,4 +1,4 @@
-#include "sweep/deadline.hpp"
+#include "sweep/share/deadline.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "sweep/share.hpp"
+#include "sweep/share/share.hpp"
 
 namespace qsweep::sweep {
 

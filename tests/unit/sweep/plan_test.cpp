@@ -1,6 +1,6 @@
 // Plans: grids, refusals with their reasons, stable ids, costs, the manifest read back and damaged,
 // and the text.
-#include "sweep/plan.hpp"
+#include "sweep/plan/plan.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
-#include "sweep/cost.hpp"
+#include "sweep/plan/cost.hpp"
 
 namespace qsweep::sweep {
 namespace {

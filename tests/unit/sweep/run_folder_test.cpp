@@ -1,12 +1,14 @@
 // Which runs of a folder count as finished: those whose file is whole, is a record, and is of that
 // very run.
-#include "sweep/run_folder.hpp"
+#include "sweep/folder/run_folder.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
 #include "record/seal.hpp"
@@ -127,6 +129,37 @@ TEST_F(RunFolder, StatesNameWhatIsWrong) {
     EXPECT_EQ(states.at(i).run_id, "");
     EXPECT_NE(states.at(i).error.find("results/A"), std::string::npos) << states.at(i).error;
   }
+}
+
+// Others of its kind are at work: their runs and temporary files are not a part's business.
+TEST_F(RunFolder, APartLooksAtItsOwnRunsAlone) {
+  for (const size_t i : {1u, 2u, 7u}) write(i);
+  Part part = parse_part("1/2");
+  part.runs = {2, 7, 9};
+  const std::string rest = ".123-4-0" + std::string(temporary_suffix);
+  const fs::path own = folder_ / (plan_.runs[9].path + rest);
+  const fs::path foreign = folder_ / (plan_.runs[10].path + rest);
+  for (const fs::path& file : {own, foreign}) {
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << "half";
+  }
+  const Finished finished = find_finished(folder_, plan_, false, part);
+  EXPECT_EQ(finished.runs, (std::set<size_t>{2, 7}));
+  EXPECT_EQ(finished.removed, 1u);
+  EXPECT_FALSE(fs::exists(own));
+  EXPECT_TRUE(fs::exists(foreign));
+}
+
+TEST_F(RunFolder, APartStagesOnlyWhatIsNotThere) {
+  const Part part = parse_part("1/2");
+  stage(folder_, plan_, "study", nlohmann::json::object(), part);
+  const std::string before = read_file(folder_ / "manifests/plan.json", 1 << 24);
+  Plan dearer = plan_;
+  for (auto& run : dearer.runs) run.cost *= 2;
+  stage(folder_, dearer, "study", nlohmann::json::object(), part);
+  EXPECT_EQ(read_file(folder_ / "manifests/plan.json", 1 << 24), before);
+  stage(folder_, dearer, "study", nlohmann::json::object());
+  EXPECT_NE(read_file(folder_ / "manifests/plan.json", 1 << 24), before);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "sweep/run_lock.hpp"
+#include "sweep/folder/run_lock.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -11,6 +11,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "unit/record/temporary_folder.hpp"
 
@@ -143,6 +144,22 @@ TEST_F(RunLockTest, ARequeuedJobTakesOverFromItself) {
   EXPECT_NE(told_.find("requeued"), std::string::npos) << told_;
 }
 
+// Slurm is still ending it on a node that was silent: its kernel lock is there for a while.
+TEST_F(RunLockTest, ARequeuedJobWaitsForItsEarlierLife) {
+  ::setenv("SLURM_JOB_ID", "99", 1);
+  std::optional<RunLock> first(std::in_place, folder_.path(), options());
+  ::setenv("SLURM_RESTART_COUNT", "1", 1);
+  std::thread ending([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    first.reset();
+  });
+  EXPECT_EQ(refusal(), "");
+  ending.join();
+  ::unsetenv("SLURM_JOB_ID");
+  ::unsetenv("SLURM_RESTART_COUNT");
+  EXPECT_NE(told_.find("an earlier life of this job"), std::string::npos) << told_;
+}
+
 TEST_F(RunLockTest, ForceTakesItAndTheOtherNotices) {
   RunLock first(folder_.path(), options());
   first.beat();
@@ -164,6 +181,61 @@ TEST_F(RunLockTest, NoLinkIsFollowed) {
   std::filesystem::create_directories(file().parent_path());
   std::filesystem::create_symlink("/etc/passwd", file());
   EXPECT_THROW(RunLock(folder_.path(), options()), Error);
+}
+
+// Parts of one deal live side by side; the whole sweep and another deal are kept out by each of
+// them, and keep them out.
+TEST_F(RunLockTest, PartsOfOneDealShareTheFolder) {
+  const auto with = [&](const std::string& suffix) {
+    RunLock::Options of_part = options();
+    of_part.suffix = suffix;
+    return of_part;
+  };
+  std::optional<RunLock> first(std::in_place, folder_.path(), with("-1-of-3"));
+  std::optional<RunLock> second(std::in_place, folder_.path(), with("-2-of-3"));
+  for (const char* other : {"", "-1-of-3", "-2-of-3", "-1-of-2", "-3-of-30"})
+    EXPECT_THROW(RunLock(folder_.path(), with(other)), Error) << other;
+  second.reset();
+  EXPECT_THROW(RunLock(folder_.path(), with("")), Error) << "the first part lives";
+  first.reset();
+  {
+    const RunLock whole(folder_.path(), with(""));
+    EXPECT_THROW(RunLock(folder_.path(), with("-1-of-3")), Error);
+  }
+  const RunLock other_deal(folder_.path(), with("-1-of-2"));
+  EXPECT_EQ(told_, "");
+}
+
+TEST_F(RunLockTest, ARefusedStartLeavesNothingThatKeepsOthersOut) {
+  RunLock::Options part = options();
+  part.suffix = "-1-of-2";
+  {
+    const RunLock whole(folder_.path(), options());
+    EXPECT_THROW(RunLock(folder_.path(), part), Error);
+  }
+  EXPECT_EQ(refusal(), "");
+  EXPECT_EQ(told_, "");
+}
+
+TEST_F(RunLockTest, DeadPartsOfOtherHostsAreWatchedAllAtOnce) {
+  nlohmann::json owner = dead_owner();
+  owner["host"] = "elsewhere";
+  for (int part = 1; part <= 5; ++part) {
+    std::ofstream(folder_.path() / ("manifests/lock-" + std::to_string(part) + "-of-5"))
+        << owner.dump();
+  }
+  const Stopwatch watch;
+  EXPECT_EQ(refusal(), "");
+  EXPECT_LT(watch.seconds(), 2 * options().watch_seconds);
+  EXPECT_NE(told_.find("and 4 more"), std::string::npos) << told_;
+}
+
+TEST_F(RunLockTest, ForceTakesThePartsToo) {
+  RunLock::Options part = options();
+  part.suffix = "-1-of-2";
+  RunLock first(folder_.path(), part);
+  const RunLock whole(folder_.path(), options(true));
+  EXPECT_THROW(first.beat(), Error);
 }
 
 }  // namespace

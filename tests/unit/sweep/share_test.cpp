@@ -1,4 +1,4 @@
-#include "sweep/share.hpp"
+#include "sweep/share/share.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "sweep/simulate.hpp"
+#include "sweep/share/simulate.hpp"
 
 #include <gtest/gtest.h>
 

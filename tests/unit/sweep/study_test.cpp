@@ -1,6 +1,6 @@
 // The study grammar: every class of fault with its place and message, short form = long form,
 // defaults, sweeps, overrides, and resolved.yaml read back.
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 #include <gtest/gtest.h>
 

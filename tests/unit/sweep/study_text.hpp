@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "sweep/study.hpp"
+#include "sweep/grammar/study.hpp"
 
 namespace qsweep::sweep::study_text {
 
