@@ -13,6 +13,9 @@ struct AttendArgs {
   HeadsArgs heads;  // its qkv may be changed
   float* y;         // [rows, heads, D], row stride ldy
   int64_t ldy;
+  // GPU: the cache's earlier rows, and `position`, were written by kernels that had ended when the
+  // one in front of this was started. They may then be read while that one still runs.
+  bool settled = false;
 };
 
 void attend(const device::Context& context, const AttendArgs& args);

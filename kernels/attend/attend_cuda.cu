@@ -1,13 +1,12 @@
 // One row in one kernel: a cluster of blocks shares a query head, a stretch of the positions each,
-// and its first block joins them. While the projection before still runs, the stretch is asked for
-// from the second-level cache.
-#include "kernels/attend/attend_kernel.cuh"
+// and its first block joins them.
+#include "kernels/attend/attend_teams.cuh"
 
 namespace qsweep::kernels::cuda {
 namespace {
 
 constexpr int threads = 128;
-constexpr int stretches = 8;  // blocks of a cluster: the most that every Hopper schedules
+constexpr int stretches = attend_blocks;
 
 // The stretches of a head, in order; every block of the cluster takes part.
 __device__ void join(device::Compute compute, const AttendArgs& args, const float* weighted,
@@ -36,40 +35,48 @@ __device__ void join(device::Compute compute, const AttendArgs& args, const floa
   cluster_wait();
 }
 
-template <class T, class Products>
+template <class T>
 __global__ void __launch_bounds__(threads)
-    decode_cluster(device::Compute compute, const __grid_constant__ AttendArgs args) {
+    decode_columns(device::Compute compute, const __grid_constant__ AttendArgs args) {
   __shared__ float scores[threads];
   __shared__ float scratch[threads / warp_size];
   __shared__ Softmax mine;
   using Part = Stretch<T, threads>;
-  Part(args, blockIdx.x, blockIdx.y, stretches).prefetch(static_cast<int>(threadIdx.x), threads);
   let_next_start();
   wait_for_previous();
-  const Part part(args, blockIdx.x, blockIdx.y, stretches);  // the position may be new
+  const Part part(args, blockIdx.x, blockIdx.y, stretches);
   const AttendMemory<T, threads> memory(shared_memory<float>(), part.dim);
   const Softmax softmax =
-      attend_stretch<T, threads, Products>(compute, part, memory, scores, scratch);
+      attend_stretch<T, threads, ByColumns<T, threads>>(compute, part, memory, scores, scratch);
   if (threadIdx.x == 0) mine = softmax;
   __syncthreads();
   join(compute, args, memory.weighted, &mine, part.dim);
 }
 
-using Kernel = void (*)(device::Compute, AttendArgs);
-
-template <class T>
-Kernel kernel_for(int64_t dim) {
-  if (dim % team_columns != 0 || dim > 256) return decode_cluster<T, ByColumns<T, threads>>;
-  return dim <= 128 ? decode_cluster<T, ByTeams<T, 4, threads, 8>>
-                    : decode_cluster<T, ByTeams<T, 8, threads, 8>>;
-}
-
 template <class T>
 void start(const device::Context& context, const AttendArgs& args) {
   const int64_t dim = args.heads.keys.head_dim;
-  const Grid grid{dim3(static_cast<unsigned>(args.heads.heads), stretches), dim3(threads),
-                  attend_bytes<T, threads>(dim), stretches};
-  launch(context, kernel_for<T>(dim), grid, context.compute, args);
+  const dim3 blocks(static_cast<unsigned>(args.heads.heads), stretches);
+  const auto by_teams = [&](auto pieces) {
+    constexpr int count = decltype(pieces)::value;
+    launch(context, decode_teams<T, count, threads>,
+           {blocks, dim3(threads), sizeof(TeamMemory<T, count, threads>), stretches},
+           context.compute, args);
+  };
+  switch (dim) {
+    case 64:
+      return by_teams(std::integral_constant<int, 2>{});
+    case 96:
+      return by_teams(std::integral_constant<int, 3>{});
+    case 128:
+      return by_teams(std::integral_constant<int, 4>{});
+    case 256:
+      return by_teams(std::integral_constant<int, 8>{});
+    default:
+      launch(context, decode_columns<T>,
+             {blocks, dim3(threads), attend_bytes<T, threads>(dim), stretches}, context.compute,
+             args);
+  }
 }
 
 }  // namespace

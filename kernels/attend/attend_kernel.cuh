@@ -1,9 +1,9 @@
 // y = softmax(q K^T / sqrt(D)) V for one head of one row over a stretch of a cache [kv_heads,
 // capacity, D], and that row's own key and value into the cache.
 //
-// A few lanes make a team that holds one position, as many elements each. Scores and sums in fp32,
-// the denominator too; the probabilities are not rounded. A stretch leaves (largest score, sum of
-// exponentials, weighted values), which whoever joins the stretches of a head adds in order.
+// Scores and sums in fp32, the denominator too; the probabilities are not rounded. A stretch leaves
+// (largest score, sum of exponentials, weighted values), which the first block of the head's cluster
+// joins in order. What any D needs is here; the quick way of the usual ones is attend_teams.cuh.
 #pragma once
 
 #include "kernels/attend/attend.hpp"
@@ -13,8 +13,9 @@
 
 namespace qsweep::kernels::cuda {
 
-// D is a multiple of this where teams can do it: of a lane's vectors, one for each lane.
-constexpr int64_t team_columns = 32;
+struct Softmax {
+  float largest = -INFINITY, sum = 0;
+};
 
 // What a stretch needs of shared memory, D elements each.
 template <class T, int Threads>
@@ -51,7 +52,6 @@ struct CacheRows {
 // Stretch `index` of the `count` of head `head`.
 template <class T, int Threads>
 struct Stretch {
-  using Memory = AttendMemory<T, Threads>;
   const AttendArgs& args;
   int64_t head, dim, kv_head, last, begin, end;  // positions [begin, end); the new row is at last
 
@@ -70,129 +70,29 @@ struct Stretch {
   }
   __device__ bool has_last() const { return begin <= last && last < end; }
 
-  // By `count` threads, of which this is the `mine`th.
-  __device__ void prefetch(int mine, int count) const {
-    constexpr int line = 128 / sizeof(T);
-    const T* keys = head_of(args.heads.keys);
-    const T* values = head_of(args.heads.values);
-    for (int64_t i = begin * dim + mine * line; i < end * dim; i += count * line) {
-      prefetch_line(keys + i);
-      prefetch_line(values + i);
-    }
-  }
-
   // q, and where the stretch has it the new row, which the first query head of a group also puts
   // into the cache. A warp each.
-  __device__ void make_ready(device::Compute compute, const Memory& memory) const {
+  __device__ void make_ready(device::Compute compute, float* q, T* new_key, T* new_value) const {
     const HeadsArgs& heads = args.heads;
     const int warp = threadIdx.x / warp_size;
     const bool keeps = head % (heads.heads / heads.keys.kv_heads) == 0;
     if (warp == 0) {
       turn_head(compute, heads.qkv + head * dim, dim, heads.q_norm, heads.norm_eps, heads.cos,
-                heads.sin, [&](int64_t i, float value) { memory.q[i] = value; });
+                heads.sin, [&](int64_t i, float value) { q[i] = value; });
     } else if (warp == 1 && has_last()) {
       T* kept = head_of(heads.keys) + last * dim;
       turn_head(compute, heads.qkv + (heads.heads + kv_head) * dim, dim, heads.k_norm,
                 heads.norm_eps, heads.cos, heads.sin, [&](int64_t i, float value) {
-                  put(memory.key + i, value);
+                  put(new_key + i, value);
                   if (keeps) put(kept + i, value);
                 });
     } else if (warp == 2 && has_last()) {
       const float* v = heads.qkv + (heads.heads + heads.keys.kv_heads + kv_head) * dim;
       T* kept = head_of(heads.values) + last * dim;
       for (int64_t i = threadIdx.x % warp_size; i < dim; i += warp_size) {
-        put(memory.value + i, v[i]);
+        put(new_value + i, v[i]);
         if (keeps) put(kept + i, v[i]);
       }
-    }
-  }
-};
-
-// Up to `Pieces` vectors for each lane of a team: vectors of 8 in teams of 4 lanes, or of 4 in
-// teams of 8, which takes half as many registers.
-template <class T, int Pieces, int Threads, int Width>
-struct ByTeams {
-  static constexpr int team = team_columns / Width;
-  using Memory = AttendMemory<T, Threads>;
-  static constexpr int teams = Threads / team, warps = Threads / warp_size;
-  float q[Pieces][Width];
-  float sums[Pieces][Width] = {};
-  int used = 0;  // of the pieces
-  const int lane = threadIdx.x % team, group = threadIdx.x / team;
-
-  __device__ void take(const Memory& memory, int64_t dim) {
-    used = static_cast<int>(dim / team_columns);
-#pragma unroll
-    for (int p = 0; p < Pieces; ++p)
-      if (p < used) load_vector(memory.q + (p * team + lane) * Width, q[p]);
-  }
-
-  // scores [Threads] of positions begin + 0.., -inf from `count` on.
-  __device__ void score(const CacheRows<T>& keys, int64_t begin, int count, float scale,
-                        float* scores) {
-#pragma unroll 4
-    for (int t = group; t < Threads; t += teams) {
-      float sum = 0;
-      if (t < count) {
-        const T* key = keys(begin + t);
-#pragma unroll
-        for (int p = 0; p < Pieces; ++p) {
-          if (p >= used) break;
-          float k[Width];
-          load_vector(key + (p * team + lane) * Width, k);
-#pragma unroll
-          for (int i = 0; i < Width; ++i) sum += q[p][i] * k[i];
-        }
-      }
-      for (int step = 1; step < team; step *= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
-      if (lane == 0) scores[t] = t < count ? sum * scale : -INFINITY;
-    }
-  }
-
-  __device__ void weigh(const CacheRows<T>& values, int64_t begin, int count, float factor,
-                        const float* weights) {
-#pragma unroll
-    for (int p = 0; p < Pieces; ++p) {
-#pragma unroll
-      for (int i = 0; i < Width; ++i) sums[p][i] *= factor;
-    }
-#pragma unroll 4
-    for (int t = group; t < Threads; t += teams) {
-      if (t >= count) break;
-      const T* value = values(begin + t);
-#pragma unroll
-      for (int p = 0; p < Pieces; ++p) {
-        if (p >= used) break;
-        float v[Width];
-        load_vector(value + (p * team + lane) * Width, v);
-#pragma unroll
-        for (int i = 0; i < Width; ++i) sums[p][i] += weights[t] * v[i];
-      }
-    }
-  }
-
-  // Sums of all teams -> memory.weighted.
-  __device__ void leave(const Memory& memory, int64_t dim) {
-    const int warp = threadIdx.x / warp_size;
-#pragma unroll
-    for (int p = 0; p < Pieces; ++p) {
-      if (p >= used) break;
-#pragma unroll
-      for (int i = 0; i < Width; ++i) {
-        float sum = sums[p][i];
-        for (int step = team; step < warp_size; step *= 2) {
-          sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
-        }
-        if (threadIdx.x % warp_size < team) {
-          memory.lines[warp * dim + (p * team + lane) * Width + i] = sum;
-        }
-      }
-    }
-    __syncthreads();
-    for (int64_t i = threadIdx.x; i < dim; i += Threads) {
-      float sum = 0;
-      for (int w = 0; w < warps; ++w) sum += memory.lines[w * dim + i];
-      memory.weighted[i] = sum;
     }
   }
 };
@@ -237,10 +137,6 @@ struct ByColumns {
   __device__ void leave(const Memory&, int64_t) {}
 };
 
-struct Softmax {
-  float largest = -INFINITY, sum = 0;
-};
-
 // Everything of a stretch; memory.weighted is written when all threads have met the next barrier.
 template <class T, int Threads, class Products>
 __device__ Softmax attend_stretch(device::Compute compute, const Stretch<T, Threads>& stretch,
@@ -248,7 +144,7 @@ __device__ Softmax attend_stretch(device::Compute compute, const Stretch<T, Thre
                                   float* scratch) {
   const int64_t dim = stretch.dim;
   const AttendArgs& args = stretch.args;
-  stretch.make_ready(compute, memory);
+  stretch.make_ready(compute, memory.q, memory.key, memory.value);
   __syncthreads();
   Products products;
   products.take(memory, dim);

@@ -100,6 +100,21 @@ __device__ inline void sync_threads(int threads) {
   asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
 }
 
+// Starts copying 16 bytes from global to shared memory, both addresses multiples of 16, past the
+// first-level cache. Copies up to end_copies() make a group; wait_for_copies(n) returns once all of
+// this thread's groups but the last n are there, for this thread to see.
+__device__ inline void copy_chunk(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
+               : "memory");
+}
+__device__ inline void end_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int Groups>
+__device__ inline void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
+}
+
 // Asks for the line around an address; nothing waits, and any address that may be read will do.
 __device__ inline void prefetch_line(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
@@ -120,6 +135,13 @@ __device__ inline float load_from_block(const float* mine, uint32_t rank) {
       : "r"(shared_address(mine)), "r"(rank));
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
   return value;
+}
+__device__ inline void store_to_block(float* mine, uint32_t rank, float value) {
+  uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(address)
+      : "r"(shared_address(mine)), "r"(rank));
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 }
 __device__ inline void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");

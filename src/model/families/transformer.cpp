@@ -158,7 +158,9 @@ void attend(Run& run, const Block& block, const Rows& rows, int64_t layer) {
                                  keys,
                                  values,
                                  rows.position};
-  kernels::attend(run.context, {heads, run.attended.row(rows.row), run.attended.cols});
+  // A recorded step begins with the embedding, which waits for the step before.
+  const bool settled = rows.position != nullptr;
+  kernels::attend(run.context, {heads, run.attended.row(rows.row), run.attended.cols, settled});
 }
 
 void run_block(Run& run, const Block& block, std::span<const Rows> sequences, int64_t layer) {

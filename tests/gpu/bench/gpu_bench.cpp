@@ -1,7 +1,7 @@
 // Speed of the GPU backend, as fractions of what the same process measures as attainable.
-//   gpu_bench [--json FILE] [--no-linears] [FOLDER...]
+//   gpu_bench [--json FILE] [--quick] [--no-linears] [FOLDER...]
 //       tables of loading, decoding and prefill of each checkpoint, then of the linears; FILE gets
-//       the same numbers
+//       the same numbers; --quick leaves loading out and most linears
 // Linears: replays of a graph over rotating weights, more than the second-level cache holds; time a
 // launch, bytes of packed weights over time. Models: batch 1, greedy, wall time of next_token(),
 // median; floor = bytes that the token must read (decode_work) over the read rate. Loading: from
@@ -77,9 +77,9 @@ double linear_seconds(const Context& context, const quant::PackedMatrix& weight,
   return median(std::vector<double>(seconds.begin() + 3, seconds.end()));
 }
 
-ordered_json linears_table(const Context& context, double read_rate) {
+ordered_json linears_table(const Context& context, double read_rate, bool quick) {
   ordered_json rows_json = ordered_json::array();
-  const Shape shapes[] = {{"phi gate_up", 16384, 3072}, {"phi down", 3072, 8192},
+  const std::vector<Shape> shapes = {{"phi gate_up", 16384, 3072}, {"phi down", 3072, 8192},
                           {"phi qkv", 9216, 3072},      {"phi o", 3072, 3072},
                           {"phi lm_head", 32064, 3072}, {"llama gate_up", 16384, 2048},
                           {"llama down", 2048, 8192}};
@@ -91,9 +91,11 @@ ordered_json linears_table(const Context& context, double read_rate) {
                               {FormatId::nf4, 64, true, {ScaleCodecId::dq8}}};
   std::printf("%-14s %-22s %4s %10s %9s %9s\n", "linear", "format", "rows", "time [us]", "TB/s",
               "fraction");
-  for (const Shape& shape : shapes) {
+  for (size_t i = 0; i < (quick ? 4 : shapes.size()); ++i) {
+    const Shape& shape = shapes[i];
     const auto values = test::random_values(shape.out * shape.in, 5, 0.02);
     for (const FormatSpec& spec : specs) {
+      if (quick && spec.id != FormatId::bf16 && !(spec == int4_e5m5)) continue;
       const auto weight = quant::quantize_rtn(spec, values, shape.out, shape.in, host_threads);
       const auto bytes = static_cast<double>(weight.bytes());
       for (const int64_t rows : {1, 4, 16, 64}) {
@@ -227,7 +229,7 @@ ordered_json model_table(const Context& context, const std::string& folder, doub
 
 struct Options {
   std::string json;
-  bool linears = true;
+  bool linears = true, quick = false;
   std::vector<std::string> folders;
 };
 
@@ -239,8 +241,11 @@ Options parse(int argc, char** argv) {
       options.json = argv[++i];
     } else if (word == "--no-linears") {
       options.linears = false;
+    } else if (word == "--quick") {
+      options.quick = true;
     } else if (word.starts_with("-")) {
-      throw_invalid("unknown option '" + word + "'", "known are --json FILE, --no-linears");
+      throw_invalid("unknown option '" + word + "'",
+                    "known are --json FILE, --quick, --no-linears");
     } else {
       options.folders.push_back(word);
     }
@@ -263,11 +268,11 @@ int run(const Options& options) {
                          {"read_bytes_per_s", read_rate},
                          {"matrix_flops_per_s", matrix_rate}};
   for (const std::string& folder : options.folders) {
-    report["models"][folder]["loading"] = loading_table(context, folder);
+    if (!options.quick) report["models"][folder]["loading"] = loading_table(context, folder);
     report["models"][folder]["speed"] = model_table(context, folder, read_rate, matrix_rate);
   }
   std::printf("\n");
-  if (options.linears) report["linears"] = linears_table(context, read_rate);
+  if (options.linears) report["linears"] = linears_table(context, read_rate, options.quick);
   if (!options.json.empty()) write_file_atomic(options.json, report.dump(2) + "\n");
   return 0;
 }
