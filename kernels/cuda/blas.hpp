@@ -1,4 +1,5 @@
-// Matrix products of the GPU backend by cuBLAS: bf16 or fp32 operands, fp32 sums and results.
+// Matrix products of the GPU backend by cuBLAS: bf16 or fp32 operands, fp32 sums, results in fp32
+// or rounded once to bf16.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,10 @@
 namespace qsweep::kernels::cuda {
 
 enum class Operand { fp32, bf16 };
+
+inline constexpr int64_t bytes_of(Operand type) {
+  return type == Operand::bf16 ? 2 : 4;
+}
 
 // For each of `batch`: c[r, n] = scale * sum_k a[r, k] b[n, k] (b_transposed) or b[k, n] (not), all
 // row-major with row strides lda, ldb, ldc, and strides from one product to the next. Within one
@@ -20,7 +25,8 @@ struct Product {
   const void* b = nullptr;
   int64_t ldb = 0, stride_b = 0;
   bool b_transposed = true;
-  float* c = nullptr;
+  Operand result = Operand::fp32;
+  void* c = nullptr;
   int64_t ldc = 0, stride_c = 0;
   int64_t rows = 0, cols = 0, inner = 0, batch = 1;
   float scale = 1;

@@ -32,6 +32,9 @@ struct Handle {
     blas_check(cublasCreate(&handle), "starting");
     blas_check(cublasSetStream(handle, stream), "the stream");
     blas_check(cublasSetWorkspace(handle, workspace.data(), workspace.size()), "its workspace");
+    // Without this, parts of a sum may be added up in the type of the result.
+    constexpr int mode = CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    blas_check(cublasSetMathMode(handle, static_cast<cublasMath_t>(mode)), "sums in fp32");
   }
 };
 
@@ -42,19 +45,23 @@ cublasHandle_t handle_of(const device::Context& context) {
   return handles->try_emplace(context.stream, context.stream).first->second.handle;
 }
 
+cudaDataType data_type(Operand type) {
+  return type == Operand::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
 }  // namespace
 
 // cuBLAS thinks in columns: the row-major c [rows, cols] is its c^T, so b comes first.
 void multiply(const device::Context& context, const Product& p) {
   if (p.rows == 0 || p.cols == 0 || p.batch == 0) return;
-  const cudaDataType type = p.operand == Operand::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+  const cudaDataType type = data_type(p.operand);
   const float zero = 0;
   blas_check(
       cublasGemmStridedBatchedEx(
           handle_of(context), p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
           static_cast<int>(p.cols), static_cast<int>(p.rows), static_cast<int>(p.inner), &p.scale,
           p.b, type, static_cast<int>(p.ldb), p.stride_b, p.a, type, static_cast<int>(p.lda),
-          p.stride_a, &zero, p.c, CUDA_R_32F, static_cast<int>(p.ldc), p.stride_c,
+          p.stride_a, &zero, p.c, data_type(p.result), static_cast<int>(p.ldc), p.stride_c,
           static_cast<int>(p.batch), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
       "a matrix product");
 }

@@ -11,6 +11,10 @@ namespace qsweep::kernels::cuda {
 void to_bf16(const device::Context& context, const float* x, int64_t ldx, int64_t rows,
              int64_t cols, uint16_t* out);
 
+// out[r, c] = bf16 of (sums[r, c] + bias[c]); row strides lds and ldo.
+void add_bias_to_bf16(const device::Context& context, const float* sums, int64_t lds,
+                      const float* bias, int64_t rows, int64_t cols, uint16_t* out, int64_t ldo);
+
 // y[r, c] = stored(y[r, c] + bias[c]), row stride ldy; bias may be null.
 void finish_rows(const device::Context& context, const float* bias, int64_t rows, int64_t cols,
                  float* y, int64_t ldy);

@@ -55,6 +55,9 @@ void linear(const Context&, const LinearArgs&) {
 bool stream_linears(const Context&, const LinearsArgs&) {
   refuse("linears");
 }
+bool many_rows_linears(const Context&, const LinearsArgs&) {
+  refuse("linears");
+}
 void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, int32_t*) {
   refuse("argmax_rows");
 }

@@ -2,6 +2,7 @@
 // src/quant/format, the same as on the host.
 #pragma once
 
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <array>
@@ -17,6 +18,39 @@ using quant::ScaleCodecId;
 namespace format = quant::format;
 
 __device__ constexpr std::array<float, 256> dynamic_map = format::make_dynamic_map();
+
+// The readers of src/quant/format take any address, a byte at a time. Buffers on the GPU are
+// aligned, and padded so that the word behind the last may be read.
+struct Fp32Scales {
+  const uint8_t* data;
+  __device__ float operator()(int64_t i) const { return reinterpret_cast<const float*>(data)[i]; }
+};
+struct Fp16Scales {
+  const uint8_t* data;
+  __device__ float operator()(int64_t i) const {
+    return __half2float(reinterpret_cast<const __half*>(data)[i]);
+  }
+};
+struct Bf16Scales {
+  const uint8_t* data;
+  __device__ float operator()(int64_t i) const {
+    return bf16_to_float(reinterpret_cast<const uint16_t*>(data)[i]);
+  }
+};
+struct Dq8Scales {
+  const uint8_t* indices;  // [count], then fp32 [blocks] and the offset at any address
+  int64_t count;
+  __device__ float operator()(int64_t i) const {
+    const uint8_t* const absmax = indices + count;
+    return dynamic_map[indices[i]] * float_at(absmax + (i / format::dq8_block) * 4) +
+           float_at(absmax + format::ScaleDq8::blocks(count) * 4);
+  }
+  __device__ static float float_at(const uint8_t* from) {
+    const auto beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(from) & 3);
+    const auto* words = reinterpret_cast<const uint32_t*>(from - beyond);
+    return __uint_as_float(__funnelshift_r(words[0], words[1], beyond * 8));
+  }
+};
 
 // Scales bit-packed with `width` bits. Two aligned words hold the code wherever it begins; buffers
 // on the GPU are padded for that.
@@ -48,16 +82,15 @@ struct ScaleView {
   __device__ auto with_reader(Use use) const {
     switch (id) {
       case ScaleCodecId::fp32:
-        return use(format::ScaleFp32::Reader{data});
+        return use(Fp32Scales{data});
       case ScaleCodecId::fp16:
-        return use(format::ScaleFp16::Reader{data});
+        return use(Fp16Scales{data});
       case ScaleCodecId::bf16:
-        return use(format::ScaleBf16::Reader{data});
+        return use(Bf16Scales{data});
       case ScaleCodecId::e5m:
         return use(E5mWords{data, width, mantissa_bits});
       case ScaleCodecId::dq8:
-        return use(format::Dq8ScaleReader{data, data + count, format::ScaleDq8::blocks(count),
-                                          &dynamic_map[0]});
+        return use(Dq8Scales{data, count});
       case ScaleCodecId::none:
         break;
     }

@@ -10,9 +10,11 @@
 //     the host's own functions, fp32 sums. |error| as on the CPU.
 //   dequantize_cublas   more rows: W decoded to bf16 (fp32 with fp32 activations) in pieces that
 //     stay in the second-level cache, multiplied by cuBLAS. bf16 weights are used as they are:
-//     `cublas`. |error| <= ((in + 2) 2^-23 + [decoded to bf16] 2^-8) sum_i |W x|.
+//     `cublas`. |error| <= ((in + 2) 2^-23 + [decoded to bf16] 2^-8) sum_i |W x|. linears() of bf16
+//     activations hands them to cuBLAS in bf16 and takes its results so (linears_rows_cuda.cu).
 #pragma once
 
+#include "kernels/cuda/blas.hpp"
 #include "kernels/linear/linear.hpp"
 #include "kernels/linear/linears.hpp"
 
@@ -22,6 +24,18 @@ inline constexpr int64_t gemv_rows = 8, stream_rows = 16;
 
 void linear_gemv(const device::Context& context, const LinearArgs& args);
 void linear_cublas(const device::Context& context, const LinearArgs& args);
+
+// product.c [rows, out] = product.a W^T by cuBLAS, the strategy counted; b, its strides and the
+// inner size are filled in here. Operands are bf16 or fp32, W is decoded to their type.
+void multiply_weight(const device::Context& context, const quant::PackedMatrix& w,
+                     device::KernelCalls* calls, Product product);
+
+// out [rows, in], without gaps, of W's rows [first, first + rows): decode() of packed.cuh, rounded
+// to bf16.
+void dequantize(const device::Context& context, const quant::PackedMatrix& weight, int64_t first,
+                int64_t rows, uint16_t* out);
+void dequantize(const device::Context& context, const quant::PackedMatrix& weight, int64_t first,
+                int64_t rows, float* out);  // not rounded
 
 // Counts a strategy in the context's ledger and the layer's.
 void count_strategy(const device::Context& context, const char* strategy,

@@ -5,8 +5,8 @@
 //   residual  y = y + p
 //   gate      y = silu(first half of p) * second half
 // By definition what rmsnorm(), linear(), residual_add() and silu_mul() give one after another,
-// with their rounding, their bytes and their bounds; on the CPU and for many rows it is just that.
-// The GPU's one-pass kernel, linear/stream, is in linear_cuda.cuh.
+// with their rounding, their bytes and their bounds; on the CPU it is just that. The GPU's ways are
+// in linear_cuda.cuh.
 #pragma once
 
 #include <span>
@@ -39,6 +39,8 @@ void linears(const device::Context& context, const LinearsArgs& args);
 namespace cuda {
 // Whether the one-pass kernel took it.
 bool stream_linears(const device::Context& context, const LinearsArgs& args);
+// Whether it was bf16 activations in more rows than the one-pass kernel takes.
+bool many_rows_linears(const device::Context& context, const LinearsArgs& args);
 }  // namespace cuda
 
 }  // namespace qsweep::kernels
