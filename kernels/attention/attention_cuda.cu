@@ -1,4 +1,5 @@
-// Appending to the cache; the product is in attention_products_cuda.cu.
+// Appending to the cache, and which kernels attend: attention_flash_cuda.cu or
+// attention_products_cuda.cu.
 #include "kernels/attention/attention_cuda.cuh"
 #include "kernels/common.hpp"
 #include "kernels/cuda/launch.cuh"
@@ -40,8 +41,13 @@ void cache_append(const device::Context& context, const CacheAppendArgs& args) {
 
 void attention(const device::Context& context, const AttentionArgs& args) {
   if (args.rows == 0) return;
-  count(context, "attention/prefill_cublas");
-  attention_products(context, args);
+  const bool flash = flash_serves(args);
+  count(context, flash ? "attention/prefill_flash" : "attention/prefill_cublas");
+  if (flash) {
+    attention_flash(context, args);
+  } else {
+    attention_products(context, args);
+  }
 }
 
 }  // namespace qsweep::kernels::cuda

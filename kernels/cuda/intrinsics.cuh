@@ -1,5 +1,5 @@
-// What Hopper offers beyond CUDA C++: programmatic dependent launch, bulk copies into shared memory
-// with the barriers that they complete on, bf16 conversion and the warp's matrix product.
+// What Hopper offers beyond CUDA C++: programmatic dependent launch, copies into shared memory and
+// the barriers of the bulk ones, bf16 conversion, the warp's matrix product and its operands.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -29,6 +29,14 @@ __device__ inline uint4 load_once(const void* address) {
   return value;
 }
 
+// threadIdx.x, read anew by each call: a long loop then computes what follows from it each time, in
+// a few instructions, and need not keep it in registers.
+__device__ inline int thread_index_anew() {
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+}
+
 // Where something stands in shared memory: 32 bits, and no doubt for the compiler about the kind.
 __device__ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
@@ -52,6 +60,42 @@ __device__ inline uint32_t load_shared(uint32_t from) {
 
 __device__ inline void store_shared(uint32_t to, uint32_t value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+__device__ inline void store_shared(uint32_t to, const uint32_t (&value)[4]) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value[0]), "r"(value[1]),
+               "r"(value[2]), "r"(value[3])
+               : "memory");
+}
+
+// Starts copying 16 bytes from global to shared memory, past the first-level cache; zeros where
+// not `real`, and then `from` is not read. Both addresses are multiples of 16.
+__device__ inline void copy_async(uint32_t to, const void* from, bool real) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ignore;\n"
+      "setp.eq.s32 ignore, %2, 0;\n"
+      "cp.async.cg.shared.global.L2::128B [%0], [%1], 16, ignore;\n"
+      "}\n" ::"r"(to),
+      "l"(from), "r"(static_cast<int>(real))
+      : "memory");
+}
+// Returns once this thread's copies are there; a barrier tells the other threads.
+__device__ inline void wait_for_copies() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+// Four 8 x 8 matrices of 16-bit elements, operands of the product below: lane l names row l % 8 of
+// matrix l / 8, 16 bytes at a multiple of 16. A lane gets columns 2t and 2t + 1 of row g of each
+// matrix, or, transposed, rows 2t and 2t + 1 of column g.
+__device__ inline void load_matrices(uint32_t from, uint32_t (&to)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from));
+}
+__device__ inline void load_matrices_transposed(uint32_t from, uint32_t (&to)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from));
 }
 
 // A barrier in shared memory whose phase ends when `arrivals` threads have arrived and as many
@@ -148,6 +192,13 @@ __device__ inline void cluster_arrive() {
 }
 __device__ inline void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// 2^x within 2 ulp; 0 where that is below 2^-126, -inf included, and NaN of NaN.
+__device__ inline float exp2_approximate(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
 }
 
 // Both rounded to bf16, nearest even; `low` in the low half.
