@@ -179,6 +179,9 @@ job_launcher() {
   case $chosen in
     pmix | pmi2)
       launch=(srun "--mpi=$chosen" "--ntasks=$ranks" --kill-on-bad-exit=1 "${step_options[@]}")
+      # Between fewer nodes than TreeWidth Slurm's other barrier, the tree, makes no node wait for another, and Open MPI
+      # crashes where a rank is sent to that is still in MPI_Init.
+      export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
       # Without a number of cores for each rank Slurm might bind it to one.
       [[ -n ${SLURM_CPUS_PER_TASK:-} ]] || launch+=(--cpu-bind=none)
       # Ranks choose their GPU by local rank; bound to one each they could not reach each other's.
@@ -201,19 +204,30 @@ on_signal() {
   [[ -z $child ]] || kill -USR1 "$child" 2>/dev/null || true
 }
 
+# wait_for PROCESS: sets `status`, its exit code.
+wait_for() {
+  # A signal ends `wait` early, with a code of its own.
+  while :; do
+    status=0
+    wait "$1" || status=$?
+    kill -0 "$1" 2>/dev/null || break
+  done
+  # It may have gone just after that; then its code is still to come.
+  ((status >= 0 && status <= 128)) || { status=0; wait "$1" || status=$?; }
+  # Of a process that ends at the moment of a signal bash says -1: it counts as ended by that signal (USR1).
+  ((status >= 0)) || status=138
+}
+
 # run_child COMMAND...: sets `code`.
 run_child() {
+  local status
   code=75
   [[ $signalled == no ]] || return 0
   "$@" &
   child=$!
   [[ $signalled == no ]] || on_signal  # it came between the two
-  while :; do
-    signalled=no code=0
-    wait "$child" || code=$?
-    # A signal ends `wait` early; the child's own code is still to come.
-    [[ $signalled == yes ]] || break
-  done
+  wait_for "$child"
+  code=$status child=""
 }
 
 # Runs that ended so far, of this part or of the whole sweep, as the ranks' logs say.
@@ -292,28 +306,40 @@ finish_or_requeue() {
   exit "$code"
 }
 
-# srun reports the signal by which it ended ranks that left a moment after the first; what counts is the code that
-# rank 0 told before anybody left.
+# told_code OUTPUT: the code that rank 0 told before anybody left, in its file or else in what it printed. srun reports
+# the signal by which it ended ranks that left a moment after the first, and drops what of theirs is still on its way.
 told_code() {
-  local told
-  ((code > 128 && code < 160)) || return 0
-  told=$(sed -n 's/^exit code \([0-9]\{1,3\}\)$/\1/p' "$1" | tail -n 1)
-  code=${told:-$code}
+  local told=""
+  if [[ -s $code_file ]]; then
+    told=$(<"$code_file")
+  elif ((code > 128 && code < 160)); then
+    told=$(sed -n 's/^exit code \([0-9]\{1,3\}\)$/\1/p' "$1" | tail -n 1)
+  fi
+  [[ ! $told =~ ^[1-9][0-9]{0,2}$ ]] || code=$told
+}
+
+# Fills `code_file`. A name that no life had: another node's look at it may be remembered there for a while.
+name_code_file() {
+  code_file=$1.code
+  [[ -z $run_folder || ! -d $run_folder/logs ]] ||
+    code_file=$run_folder/logs/job-${SLURM_JOB_ID:-$$}-$(date +%s).code
+  export QSWEEP_EXIT_CODE_FILE=$code_file
 }
 
 # run_study COMMAND...: sets `code`; with what it prints kept for the run folder's name.
 run_study() {
-  local log out tee_process
+  local log out tee_process status
   log=$(mktemp) || fail "no temporary file (is TMPDIR there?)"
-  # shellcheck disable=SC2064 # the name is known now
-  trap "rm -f -- ${log@Q}" EXIT
+  name_code_file "$log"
+  # shellcheck disable=SC2064 # the names are known now
+  trap "rm -f -- ${log@Q} ${code_file@Q}" EXIT
   say "$(printf '%q ' "$@")"
   # What ends the job must not end tee first: a closed pipe would kill the ranks.
   exec {out}> >(trap '' USR1 TERM INT; exec tee -- "$log")
   tee_process=$!
   run_child "$@" >&"$out"
   exec {out}>&-
-  wait "$tee_process" || true
+  wait_for "$tee_process"
   find_run_folder "$log"
   told_code "$log"
 }

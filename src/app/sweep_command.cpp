@@ -2,6 +2,8 @@
 #include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -206,9 +208,21 @@ sweep::SweepOptions sweep_options(const Settings& settings, const comm::Communic
   return options;
 }
 
+// What a rank printed may still be on its way when srun ends, and is lost then: batch files name a
+// file for the code. Where it cannot be written, they look for the printed line.
+void leave_exit_code(int code) {
+  const char* file = std::getenv("QSWEEP_EXIT_CODE_FILE");
+  if (file == nullptr || *file == '\0') return;
+  try {
+    write_file_atomic(file, std::to_string(code) + "\n");
+  } catch (const std::exception&) {
+    // The code itself is the fault to tell.
+  }
+}
+
 // A launcher ends every rank as soon as one has left with a failure: nobody leaves before the rank
 // that tells it has done so. srun may then report the signal by which it ended the others; batch
-// files take the code from the line printed here.
+// files go by what rank 0 left behind here.
 int failures_told(const comm::Communicator& communicator, const std::function<int()>& work) {
   int code = 0;
   try {
@@ -218,7 +232,10 @@ int failures_told(const comm::Communicator& communicator, const std::function<in
     if (error.speaks()) report(error.what(), code);
   }
   if (code == 0 || communicator.size() == 1) return code;
-  if (communicator.rank() == 0) std::cout << "exit code " << code << std::endl;
+  if (communicator.rank() == 0) {
+    std::cout << "exit code " << code << std::endl;
+    leave_exit_code(code);
+  }
   communicator.barrier();
   return code;
 }

@@ -195,7 +195,9 @@ class Jobs(unittest.TestCase):
         self.script(self.program, 'echo "ran: $*"; echo "run folder: /nowhere"; exit "${CODE:-0}"')
         for name in ("srun", "mpirun", "apptainer"):
             self.script(self.top / f"bin/{name}", f"""case "$*" in *--mpi=list*) echo "${{OFFERED:-none}}"; exit ;; esac
-printf '{name}:'; printf ' [%s]' "$@"; echo; [ -z "$TOLD" ] || echo "exit code $TOLD"; exit "${{CODE:-0}}" """)
+printf '{name}:'; printf ' [%s]' "$@"; echo; echo "fence $SLURM_PMIX_FENCE"
+[ -z "$TOLD" ] || echo "exit code $TOLD"; [ -z "$LEFT" ] || echo "$LEFT" >"$QSWEEP_EXIT_CODE_FILE"; eval "$DO"
+exit "${{CODE:-0}}" """)
         self.script(self.top / "bin/ldd", "echo libmpi.so.40")
         self.script(self.top / "bin/scontrol", 'echo "scontrol $*"; echo "x JobState=${JOB_STATE:-RUNNING} x"')
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
@@ -262,6 +264,35 @@ printf '{name}:'; printf ' [%s]' "$@"; echo; [ -z "$TOLD" ] || echo "exit code $
             code, output = self.job("sweep", TOLD=told, **job)
             self.assertEqual(code, ended, output)
             self.assertEqual("scontrol requeue" in output, told == "75", output)
+
+    def test_the_code_that_the_program_left_counts_more(self):
+        """What it printed may be lost; its file is in the run folder, and gone at the end of the life."""
+        logs = self.top / "runs/logs"
+        logs.mkdir(parents=True)
+        job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "OFFERED": "pmix"}
+        for settings in ([], [f"run_folder={logs.parent}"]):
+            for code, left, ended in (("143", "3", 3), ("137", "75", 0), ("0", "75", 0), ("143", "x", 0), ("3", "", 3)):
+                ended_with, output = self.job("sweep", *settings, CODE=code, LEFT=left, TOLD="1" if left == "3" else "",
+                                              **job)
+                self.assertEqual(ended_with, ended, output)
+                self.assertEqual("scontrol requeue" in output, ended == 0, output)
+                (logs / "job-7.lives").unlink(missing_ok=True)
+        self.assertIn(str(logs / "job-7-"), self.job("sweep", f"run_folder={logs.parent}", **job,
+                                                     DO='echo "$QSWEEP_EXIT_CODE_FILE"')[1])
+        self.assertEqual(list(logs.iterdir()), [])
+
+    def test_signals_at_odd_moments_change_no_code(self):
+        """While the program works, and while its last words are still on their way."""
+        job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "OFFERED": "pmix", "CODE": "143"}
+        for work in ("trap : USR1; for i in 1 2 3 4 5; do kill -USR1 $PPID; sleep 0.1; done; echo exit code 3",
+                     "(sleep 0.4; echo exit code 3) & (sleep 0.2; kill -USR1 $PPID) >/dev/null &"):
+            code, output = self.job("sweep", DO=work, **job)
+            self.assertEqual(code, 3, output)
+
+    def test_ranks_wait_for_each_other_on_all_nodes(self):
+        job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "OFFERED": "pmix"}
+        self.assertIn("fence ring\n", self.job("sweep", **job)[1])
+        self.assertIn("fence tree\n", self.job("sweep", **job, SLURM_PMIX_FENCE="tree")[1])
 
     def test_a_job_that_slurm_ends_is_not_queued_again(self):
         job = {"CODE": "75", "SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "OFFERED": "pmix"}

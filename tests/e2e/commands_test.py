@@ -1,6 +1,8 @@
 """Every sub-command as its user calls it, and the documented exit codes."""
 
 import json
+import os
+import unittest.mock
 
 import h5py
 import numpy as np
@@ -88,7 +90,10 @@ class Commands(harness.Case):
     def test_missing_inputs_are_told_before_the_first_run(self):
         study = self.study("study: s\nmodel: microsoft/Phi-3.5-mini-instruct\nconfigs: {A: {}}\n"
                            "workloads: {perplexity: {data: nowhere.txt}, profile: {prompt: 8, output: 2}}\n")
-        output = harness.run(2, study, "--out", self.out, "--run-tag", "t", expect=2)
+        left = self.out / "left"  # where a batch file reads the code
+        with unittest.mock.patch.dict(os.environ, QSWEEP_EXIT_CODE_FILE=str(left)):
+            output = harness.run(2, study, "--out", self.out, "--run-tag", "t", expect=2)
+        self.assertEqual(left.read_text(), "2\n")
         self.assertEqual(output.count("exit code 2\n"), 1, output)
         self.assertIn("microsoft/Phi-3.5-mini-instruct", output)
         self.assertIn("nowhere.txt", output)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,12 @@ NEEDED = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"
 SKIPPED = 77
 # For one command of Slurm; with slurmctld dead they would wait for ever.
 COMMAND_S = 30
-# What a node that does not answer costs in these tests, and the pause between TERM and KILL. A requeued job waits for
-# its credentials to expire: 5 s, as less is taken for the default of two minutes.
-SLURMD_TIMEOUT_S, KILL_WAIT_S = 6, 2
+# For the daemons to come up and for nodes to be idle. Generous: on a machine with much else to do all of it is slow.
+READY_S = 120
+# After this long a node that does not answer is down and its jobs are queued again, so it is more than a busy machine
+# keeps a slurmd waiting; and the pause between TERM and KILL. A requeued job waits for its credentials to expire: 5 s,
+# as less is taken for the default of two minutes. GRACE_S is what a job has between preemption's warning and its end.
+SLURMD_TIMEOUT_S, KILL_WAIT_S, GRACE_S = 30, 2, 15
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 CONF = """
@@ -69,7 +73,7 @@ UnkillableStepTimeout=30
 JobRequeue=1
 MailProg=/bin/true
 GresTypes=gpu
-PartitionName=main Nodes=ALL Default=YES MaxTime=1:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=5
+PartitionName=main Nodes=ALL Default=YES MaxTime=1:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace}
 PartitionName=urgent Nodes=ALL Default=NO MaxTime=1:00:00 State=UP PriorityTier=10 PreemptMode=OFF
 """
 NODE = ("NodeName={name} NodeHostname={name} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} Boards=1 SocketsPerBoard=1 "
@@ -114,6 +118,7 @@ class Cluster:
         self.cpus, self.daemons = cpus, {}
         self.config = self.folder / "slurm.conf"
         os.environ["SLURM_CONF"] = str(self.config)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what jobs of a test leave behind goes with its folder
 
     def start(self):
         for name in ("state", "log", "spool", "scratch", "munge", "dev"):
@@ -135,7 +140,7 @@ class Cluster:
         base = 20000  # the network is ours alone
         text = CONF.format(
             host=os.uname().nodename, port=base, folder=self.folder, kill_wait=KILL_WAIT_S,
-            slurmd_timeout=SLURMD_TIMEOUT_S, step_ports=f"{base + 100}-{base + 199}",
+            slurmd_timeout=SLURMD_TIMEOUT_S, grace=GRACE_S, step_ports=f"{base + 100}-{base + 199}",
             srun_ports=f"{base + 200}-{base + 299}")
         for number, node in enumerate(self.nodes, 1):
             text += NODE.format(name=node, port=base + number, cpus=self.cpus)
@@ -163,7 +168,7 @@ class Cluster:
         self.daemons[node] = self._daemon(f"slurmd.{node}", ["unshare", "--uts", "--ipc", "--mount", "--propagation",
                                                             "private", "sh", "-c", setup, "sh", node, self.folder])
 
-    def resume(self, node, seconds=30):
+    def resume(self, node, seconds=READY_S):
         """Back to work after an administrator's `down`, as soon as its slurmd has spoken."""
         end = time.monotonic() + seconds
         while "down" in run_slurm("sinfo", "-h", "-n", node, "-p", "main", "-o", "%T"):
@@ -175,7 +180,7 @@ class Cluster:
         self.daemons[name].kill()
         self.daemons[name].wait(COMMAND_S)
 
-    def wait_idle(self, seconds=30):
+    def wait_idle(self, seconds=READY_S):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             states = run_slurm("sinfo", "-h", "-N", "-p", "main", "-o", "%T", check=False).split()

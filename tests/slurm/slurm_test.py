@@ -54,8 +54,9 @@ program={program}
 """
 RANKS = 4
 SIDE_BY_SIDE = 3
-# Generous: a job that hangs must fail the test, a slow machine must not. An undisturbed sweep takes seven seconds.
-JOB_S = 180
+# Generous: a job that hangs must fail the test, a slow machine must not. An undisturbed sweep takes seven seconds, a
+# submission two, and a job that ends at once three.
+JOB_S, SUBMIT_S, AT_ONCE_S = 180, 120, 60
 LONG = False
 
 
@@ -95,7 +96,7 @@ class Slurm(unittest.TestCase):
         """jobs/submit.sh; returns (sweep job, reduce job, output)."""
         done = subprocess.run(
             [harness.ROOT / "jobs/submit.sh", study or self.study, "--site", "private", "--out", self.top, "--run-tag",
-             tag, *options], capture_output=True, text=True, timeout=cluster.COMMAND_S, cwd=self.top, check=False,
+             tag, *options], capture_output=True, text=True, timeout=SUBMIT_S, cwd=self.top, check=False,
             env={**os.environ, "QSWEEP_SITES": str(self.top / "sites")}, **more)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         jobs = re.findall(r"^(?:sweep|reduce): +job (\d+)", done.stdout, re.MULTILINE)
@@ -109,13 +110,24 @@ class Slurm(unittest.TestCase):
     def log(self, folder):
         return "\n".join(path.read_text(errors="replace") for path in sorted((folder.folder / "logs").glob("slurm-*")))
 
+    def told(self, folder):
+        """What the batch files and srun said, for messages that must not be cut off: not the program's own output."""
+        words = ("job: ", "srun: ", "slurmstepd", "exit code ", "qsweep: ")
+        return [line for line in self.log(folder).splitlines() if line.startswith(words)]
+
+    def check_requeued(self, folder):
+        """A life ended as the warning asks for; which one does not matter: nodes and launchers have faults of their own."""
+        told = self.told(folder)
+        self.assertTrue([line for line in told
+                         if re.fullmatch(r"job: ended with code 75; queued again \(\d+ of at most 20\)", line)], told)
+
     def wait_for_records(self, folder, count, job):
+        """Returns at once, so that as little as possible ends before the job is held or disturbed."""
         end = time.monotonic() + JOB_S
         while len(harness.results(folder.folder)) < count:
             self.assertIn(cluster.job(job)["JobState"], cluster.UNFINISHED, self.log(folder))
             self.assertLess(time.monotonic(), end, self.log(folder))
             time.sleep(0.02)
-        folder.check_records()
 
     def ended(self, job, folder, state="COMPLETED"):
         fields = cluster.wait_for_job(job, JOB_S)
@@ -137,7 +149,8 @@ class Slurm(unittest.TestCase):
         self.assertRegex(output, r"budget: \S+ rank-hours on 4 ranks, .* beside a limit of 10 min 00 s: one job")
         folder = self.folder("plain")
         self.wait_for_records(folder, 4, sweep)
-        status = harness.run(1, "status", folder.folder)
+        with self.held("plain"):
+            status = harness.run(1, "status", folder.folder)
         self.assertRegex(status, r"runs planned, \d+ ok.*\n.* ago: \d+ of \d+ runs .* 4 of 4 ranks alive")
         self.ended(sweep, folder)
         self.ended(reduce, folder)
@@ -182,10 +195,11 @@ class Slurm(unittest.TestCase):
         sweep, reduce, _ = self.submit(tag, *options)
         self.wait_for_records(folder, 5, sweep)
         with self.held(*[tag] * hold):
+            folder.check_records()
             disturb(sweep)
         if requeued:
             fields = self.ended(sweep, folder)
-            self.assertGreaterEqual(int(fields["Restarts"]), 1, self.log(folder))
+            self.assertGreaterEqual(int(fields["Restarts"]), 1, self.told(folder))
         else:
             self.ended(sweep, folder, "CANCELLED")
             self.ended(reduce, folder, "CANCELLED")
@@ -212,16 +226,17 @@ class Slurm(unittest.TestCase):
     def usr1(self):
         """As before the time limit."""
         folder = self.disturbed("usr1", lambda job: cluster.run_slurm("scancel", "--signal=USR1", "--batch", job))
-        self.assertIn("ended with code 75; queued again (1 of at most 20)", self.log(folder))
+        self.check_requeued(folder)
 
     def usr1_to_a_task(self):
         folder = self.folder("usr1-array")
         sweep, reduce, _ = self.submit("usr1-array", "--array", "4")
         self.wait_for_records(folder, 5, sweep)
         with self.held("usr1-array"):
+            folder.check_records()
             cluster.run_slurm("scancel", "--signal=USR1", "--batch", f"{sweep}_2")
         self.ended(reduce, folder)
-        self.assertIn("queued again (1 of at most 20)", self.log(folder))
+        self.check_requeued(folder)
         self.check_complete(folder, again=1)
 
     def cancelled(self):
@@ -236,8 +251,11 @@ class Slurm(unittest.TestCase):
     def killed_daemon(self):
         """mpirun's daemon on the second node, which is the task of slurmstepd there."""
         def kill(_):
-            found = [int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/comm")
-                     if path.read_text().strip() == "orted"]
+            found = []
+            for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+                with contextlib.suppress(OSError):  # the process has just ended
+                    if path.read_text().strip() == "orted":
+                        found.append(int(path.parent.name))
             self.assertEqual(len(found), 1)
             os.kill(found[0], signal.SIGKILL)
         self.disturbed("killed-orted", kill, "--with", "launcher=mpirun")
@@ -253,7 +271,7 @@ class Slurm(unittest.TestCase):
             self.signal(harness.ranks_with("nowhere"), signal.SIGKILL)
             time.sleep(0.5)
         fields = self.ended(sweep, folder, "FAILED")
-        self.assertEqual(fields["Restarts"], "1", self.log(folder))
+        self.assertEqual(fields["Restarts"], "1", self.told(folder))
         self.assertIn("no run has ended in 2 lives of this job", self.log(folder))
         self.ended(reduce, folder, "CANCELLED")
 
@@ -279,15 +297,16 @@ class Slurm(unittest.TestCase):
             for folder, job in jobs.items():
                 self.wait_for_records(folder, 5, job)
                 stack.enter_context(self.held(folder.folder.name))
+                folder.check_records()
             cluster.run_slurm("sbatch", "-p", "urgent", "-N", "2", "--exclusive", "-o", "/dev/null", "--wrap",
                               "sleep 1")
-            # Those with a warning have five seconds from here.
+            # Those with a warning have cluster.GRACE_S from here.
             cluster.wait_for_job(jobs[warned], JOB_S, lambda fields: fields["PreemptTime"] != "None")
         for folder, job in jobs.items():
             fields = self.ended(job, folder)
-            self.assertEqual(fields["Restarts"], "1", self.log(folder))
+            self.assertEqual(fields["Restarts"], "1", self.told(folder))
             self.check_complete(folder, again=RANKS)
-        self.assertIn("queued again (1 of at most 20)", self.log(warned))
+        self.check_requeued(warned)
 
     def silence(self, job, tag, notice):
         """The second node's slurmd is killed, and its ranks get no further; `notice` until the controller knows."""
@@ -322,7 +341,7 @@ class Slurm(unittest.TestCase):
         self.assertRegex(self.log(folder), r"qsweep: .*GPU")
         began, over = (time.mktime(time.strptime(fields[name], "%Y-%m-%dT%H:%M:%S"))
                        for name in ("StartTime", "EndTime"))
-        self.assertLess(over - began, 15)
+        self.assertLess(over - began, AT_ONCE_S)
 
     def no_gpu_in_an_array(self):
         self.no_gpu("--array", "2", tag="no-gpu-array")
@@ -346,7 +365,8 @@ class Slurm(unittest.TestCase):
 
     def doctor(self):
         command = ["srun", "-N", "2", "--ntasks-per-node=2", "-c", "2", "-o", self.top / "doctor.log"]
-        cluster.run_slurm(*command, "--mpi=pmix", harness.QSWEEP, "doctor", "--out", self.top)
+        cluster.run_slurm(*command, "--mpi=pmix", harness.QSWEEP, "doctor", "--out", self.top,
+                          env={**os.environ, "SLURM_PMIX_FENCE": "ring"})  # docs/cluster.md says why
         text = (self.top / "doctor.log").read_text()
         for part in ("ok   4 ranks, as many as the launcher started", "ok   file locks hold between the ranks",
                      "node1: no GPU", "node2: no GPU", "verdict: "):
