@@ -2,8 +2,9 @@
 // capacity, D], and that row's own key and value into the cache.
 //
 // Scores and sums in fp32, the denominator too; the probabilities are not rounded. A stretch leaves
-// (largest score, sum of exponentials, weighted values), which the first block of the head's cluster
-// joins in order. What any D needs is here; the quick way of the usual ones is attend_teams.cuh.
+// (largest score, sum of exponentials, weighted values), which the first block of the head's
+// cluster joins in order. What any D needs is here; the quick way of the usual ones is
+// attend_teams.cuh.
 #pragma once
 
 #include "kernels/attend/attend.hpp"

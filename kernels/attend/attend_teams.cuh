@@ -57,9 +57,9 @@ __device__ void copy_tile(unsigned char* tile, const T* keys, const T* values, i
     const int64_t position = first + row, from = position * Row::bytes + at;
     if (position >= end || position == last) continue;
     const uint32_t to = shared_address(tile) + row * Row::stride + at;
-    copy_chunk(to, reinterpret_cast<const unsigned char*>(keys) + from);
-    copy_chunk(to + warp_teams * Row::stride,
-                   reinterpret_cast<const unsigned char*>(values) + from);
+    copy_async(to, reinterpret_cast<const unsigned char*>(keys) + from);
+    copy_async(to + warp_teams * Row::stride,
+               reinterpret_cast<const unsigned char*>(values) + from);
   }
 }
 
@@ -178,7 +178,7 @@ __device__ void attend_by_teams(device::Compute compute, const AttendArgs& args,
   int64_t first = part.begin + warp * warp_teams;  // of the warp's positions in this tile
   const auto copy = [&](int slot, int64_t from) {
     copy_tile<T, Pieces>(memory.ring[warp][slot], keys, values, from, part.end, part.last);
-    end_copies();
+    end_group();
   };
   for (int k = 0; k < under_way; ++k) copy(k, first + k * Memory::teams);
   if (args.settled) wait_for_previous();
@@ -187,13 +187,12 @@ __device__ void attend_by_teams(device::Compute compute, const AttendArgs& args,
   Team<T, Pieces> team(memory.q);
   const float scale = 1.0f / sqrtf(static_cast<float>(part.dim));
   for (int slot = 0; first < part.end; first += Memory::teams) {
-    wait_for_copies<under_way - 1>();
+    wait_for_groups<under_way - 1>();
     __syncwarp();
     const int64_t position = first + lane / team_lanes;
     const unsigned char* row = memory.ring[warp][slot] + lane / team_lanes * Row::stride;
     const bool fresh = position == part.last;
-    const float score =
-        team.score(fresh ? memory.key : reinterpret_cast<const T*>(row)) * scale;
+    const float score = team.score(fresh ? memory.key : reinterpret_cast<const T*>(row)) * scale;
     const unsigned char* value = row + warp_teams * Row::stride;
     if (position < part.end) {
       team.add(score, fresh ? memory.value : reinterpret_cast<const T*>(value));

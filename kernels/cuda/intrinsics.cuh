@@ -69,7 +69,7 @@ __device__ inline void store_shared(uint32_t to, const uint32_t (&value)[4]) {
 
 // Starts copying 16 bytes from global to shared memory, past the first-level cache; zeros where
 // not `real`, and then `from` is not read. Both addresses are multiples of 16.
-__device__ inline void copy_async(uint32_t to, const void* from, bool real) {
+__device__ inline void copy_async(uint32_t to, const void* from, bool real = true) {
   asm volatile(
       "{\n"
       ".reg .pred ignore;\n"
@@ -82,6 +82,15 @@ __device__ inline void copy_async(uint32_t to, const void* from, bool real) {
 // Returns once this thread's copies are there; a barrier tells the other threads.
 __device__ inline void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
+}
+// The copies since the last call make a group; wait_for_groups() returns once all of this thread's
+// groups but the last `Left` are there.
+__device__ inline void end_group() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int Left>
+__device__ inline void wait_for_groups() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory");
 }
 
 // Four 8 x 8 matrices of 16-bit elements, operands of the product below: lane l names row l % 8 of
@@ -142,26 +151,6 @@ __device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, 
 // A barrier of the first `threads` threads of a block, all other warps left alone.
 __device__ inline void sync_threads(int threads) {
   asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
-}
-
-// Starts copying 16 bytes from global to shared memory, both addresses multiples of 16, past the
-// first-level cache. Copies up to end_copies() make a group; wait_for_copies(n) returns once all of
-// this thread's groups but the last n are there, for this thread to see.
-__device__ inline void copy_chunk(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
-               : "memory");
-}
-__device__ inline void end_copies() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int Groups>
-__device__ inline void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
-}
-
-// Asks for the line around an address; nothing waits, and any address that may be read will do.
-__device__ inline void prefetch_line(const void* address) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
 // The blocks of a cluster: this one's place, their number, what another's pointer to shared memory

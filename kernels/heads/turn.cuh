@@ -14,6 +14,16 @@ __device__ inline float head_norm_factor(const float* x, int64_t dim, double eps
   return 1.0f / sqrtf(mean + static_cast<float>(eps));
 }
 
+// Elements i and i + dim / 2 of a head, turned.
+struct TurnedPair {
+  float first, second;
+};
+__device__ inline TurnedPair turn_pair(device::Compute compute, float a, float b, float cos,
+                                       float sin) {
+  return {stored(compute, stored(compute, a * cos) - stored(compute, b * sin)),
+          stored(compute, stored(compute, b * cos) + stored(compute, a * sin))};
+}
+
 // keep(i, value) for every element of the turned head. norm: weights [dim] or null; cos, sin
 // [dim / 2] of the row. Both elements of a pair are read before either is kept, so x may be
 // overwritten.
@@ -29,8 +39,9 @@ __device__ void turn_head(device::Compute compute, const float* x, int64_t dim, 
       a = stored(compute, norm[i] * stored(compute, a * factor));
       b = stored(compute, norm[i + half] * stored(compute, b * factor));
     }
-    keep(i, stored(compute, stored(compute, a * cos[i]) - stored(compute, b * sin[i])));
-    keep(i + half, stored(compute, stored(compute, b * cos[i]) + stored(compute, a * sin[i])));
+    const TurnedPair turned = turn_pair(compute, a, b, cos[i], sin[i]);
+    keep(i, turned.first);
+    keep(i + half, turned.second);
   }
 }
 

@@ -4,7 +4,9 @@
 //     are read once, packed, by bulk copies into a ring in shared memory (stream.cuh), turned into
 //     fp16 (bf16 weights stay) and multiplied on tensor cores; codes of all formats are exact there
 //     but nf4's levels (2^-12), scales multiply fp32 sums. |error| <= ((in + 64) 2^-23 + [nf4]
-//     2^-12) sum_i |W x|: tensor cores cut instead of rounding.
+//     2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's codes are multiplied
+//     unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8 or the zero point,
+//     times the scale.
 //   gemv        up to 8 rows, everything else: a warp for each row of W, codes decoded one by one
 //   by
 //     the host's own functions, fp32 sums. |error| as on the CPU.

@@ -38,6 +38,9 @@ struct Stream {
   int rows;                 // of x, at most 8 for each tile of the kernel
   int cols, slabs_a_group;  // a slab is what a quad of lanes holds of a row at once
   int pieces, slabs_a_piece;
+  // Warps that share a stage; with fewer than all of them several stages are multiplied at a time,
+  // and each has lines of its own for its sums.
+  int sharers_log2, contributors;  // lines of a pass
   const float* norm_weight;
   float norm_eps;
   Finish finish;
@@ -68,9 +71,10 @@ __host__ __device__ inline int staged_bytes(int cols) {
 __host__ __device__ inline int passes_together(int rows) {
   return rows >= 8 ? 1 : 8 / rows;
 }
-// Sums of all warps for the rows of these passes, twice: who is late still reads the other ones.
-__host__ __device__ inline int lines_bytes(int rows) {
-  return 2 * passes_together(rows) * multipliers * rows * pass_rows * 4;
+// Sums of all contributors for the rows of these passes, twice: who is late still reads the other
+// ones.
+__host__ __device__ inline int lines_bytes(int rows, int contributors) {
+  return 2 * passes_together(rows) * contributors * rows * pass_rows * 4;
 }
 __host__ __device__ inline int barriers_bytes(int stages) {
   return (2 * stages * 8 + 15) / 16 * 16;
@@ -136,11 +140,12 @@ struct Ring {
   __device__ uint32_t full(const RingPlace& at) const { return barriers + at.slot * 8; }
   __device__ uint32_t empty(const RingPlace& at) const { return barriers + (count + at.slot) * 8; }
   __device__ uint32_t stage(const RingPlace& at) const { return stages + at.slot * bytes; }
-  // Who arrives at each barrier: the feeder that announces and decodes; one thread of each warp.
-  __device__ void start() const {
+  // Who arrives at each barrier: the feeder that announces and decodes; every lane of the sharers,
+  // which costs no more than one for all and lets racecheck see the order.
+  __device__ void start(int sharing_threads) const {
     for (RingPlace at; at.slot < count; ++at.slot) {
       start_barrier(full(at), 1);
-      start_barrier(empty(at), multipliers);
+      start_barrier(empty(at), sharing_threads);
     }
     publish_barriers();
   }

@@ -3,10 +3,15 @@
 // A lane holds consecutive codes of one row. They are handed out in steps of four: two pairs a
 // step. `Order` says which of eight consecutive columns stand where in two steps, so that the input
 // can be laid out alike. bf16 weights are multiplied as they are; codes of all other formats become
-// fp16, which holds their levels exactly (nf4's to 2^-12) and is quick to make: a number between
-// 1024 and 2048 has a unit of 1, so that a mask makes 1024 + code. The input is then fp16 too, see
-// stage_input(). Zero points are subtracted here; linear_gpu_test compares with the formats' own
-// level().
+// fp16, which holds their levels exactly (nf4's to 2^-12). The input is then fp16 too, see
+// stream_input.cuh.
+//
+// int8 becomes fp16 by way of a number between 1024 and 2048, which has a unit of 1: a mask makes
+// 1024 + code, and its zero point is subtracted here. int4 is quicker still: four bits of a half
+// word alone are a subnormal number, code 2^-24 or code 2^-20, which the tensor cores take like any
+// other. Its columns of the second kind are divided by 16, `unit` is undone with the scales, and
+// the zero point, with the 8 that makes codes unsigned, is subtracted from the sum of a slab: times
+// the sum of the input there. linear_gpu_test compares with the formats' own level().
 #pragma once
 
 #include "kernels/cuda/intrinsics.cuh"
@@ -21,6 +26,14 @@ struct Natural {
 // int4: a mask takes nibble i of the low half word and nibble i of the high one at once.
 struct HalfWords {
   __host__ __device__ static constexpr int column(int place) { return place / 2 + (place % 2) * 4; }
+};
+
+// What holds for most codes.
+struct WholeCodes {
+  static constexpr bool offset = false;  // zero points are subtracted by decode()
+  static constexpr float unit = 1;       // of the sums
+  // What the column that stands at this place of eight is multiplied by.
+  __host__ __device__ static constexpr float weight(int) { return 1; }
 };
 
 struct NoTable {
@@ -42,7 +55,7 @@ struct Pairs {
 
 // Weights that are multiplied as they are.
 template <bool IsHalf>
-struct PlainCodes {
+struct PlainCodes : WholeCodes {
   using Order = Natural;
   using Table = NoTable;
   static constexpr bool half = IsHalf;
@@ -65,34 +78,30 @@ template <>
 struct Codes<quant::format::Int4> {
   using Order = HalfWords;
   using Table = NoTable;
-  static constexpr bool half = true;
+  static constexpr bool half = true, offset = true;
   static constexpr int words_a_unit = 1, steps = 2;
-  // -(1024 + zero), twice.
-  __device__ static uint32_t zero_word(float zero) {
-    return fp16_pair(-1024.0f - zero, -1024.0f - zero);
+  static constexpr float unit = 0x1p24f;
+  static constexpr float zero = 8;  // of symmetric codes: two's complement, made unsigned
+  __host__ __device__ static constexpr float weight(int place) {
+    return place % 4 < 2 ? 1.0f : 0x1p-4f;
   }
-  __device__ static Pairs<2> decode(const uint32_t* words, bool asymmetric, uint32_t zero,
+  __device__ static uint32_t zero_word(float zero_point) { return __float_as_uint(zero_point); }
+  __device__ static Pairs<2> decode(const uint32_t* words, bool asymmetric, uint32_t,
                                     const uint32_t*) {
-    // Two's complement + 8 is the code with its highest bit turned over; 8 is then the zero point.
-    const uint32_t low = asymmetric ? 0x64006400u : 0x64086408u;
-    const uint32_t high = asymmetric ? 0x64006400u : 0x64806480u;
-    const uint32_t low_zero = asymmetric ? zero : 0xE408E408u;  // -(1024 + 8)
-    // 1024 + 16 code, of which a sixteenth is 64 + code.
-    const uint32_t high_zero = fp16_pair_add(low_zero, 0x63806380u);  // + 960
+    const uint32_t low = asymmetric ? 0 : 0x00080008u, high = asymmetric ? 0 : 0x00800080u;
     Pairs<2> pairs;
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
       const uint32_t w = words[0] >> (8 * step);
-      pairs.value[step][0] = fp16_pair_add((w & 0x000F000Fu) ^ low, low_zero);
-      pairs.value[step][1] =
-          fp16_pair_multiply_add((w & 0x00F000F0u) ^ high, 0x2C002C00u, high_zero);  // 1 / 16
+      pairs.value[step][0] = (w & 0x000F000Fu) ^ low;
+      pairs.value[step][1] = (w & 0x00F000F0u) ^ high;
     }
     return pairs;
   }
 };
 
 template <>
-struct Codes<quant::format::Int8> {
+struct Codes<quant::format::Int8> : WholeCodes {
   using Order = Natural;
   using Table = NoTable;
   static constexpr bool half = true;
@@ -111,7 +120,7 @@ struct Codes<quant::format::Int8> {
 };
 
 template <>
-struct Codes<quant::format::Fp8E4m3> {
+struct Codes<quant::format::Fp8E4m3> : WholeCodes {
   using Order = Natural;
   using Table = NoTable;
   static constexpr bool half = true;
@@ -123,7 +132,7 @@ struct Codes<quant::format::Fp8E4m3> {
 };
 
 template <>
-struct Codes<quant::format::Nf4> {
+struct Codes<quant::format::Nf4> : WholeCodes {
   using Order = Natural;
   using Table = Nf4Table;
   static constexpr bool half = true;

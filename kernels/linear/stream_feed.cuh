@@ -19,7 +19,7 @@ template <class F, int Words, bool Grouped>
 struct Feeder {
   using Code = Codes<F>;
   static constexpr int slab_bytes = 4 * Words * 4;
-  static constexpr int at_once = 4;  // scales a lane fetches together
+  static constexpr int at_once = 12;  // scales a lane asks for together: each wait is a long one
 
   const Stream& p;
   const Ring& ring;

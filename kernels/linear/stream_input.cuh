@@ -14,7 +14,8 @@ namespace qsweep::kernels::cuda {
 // `vector` steps of a chunk at once, and those of a quad's four lanes stand side by side.
 template <class Code, int Elements>
 struct StagedOrder {
-  static constexpr bool half = Code::half;
+  static constexpr bool half = Code::half, offset = Code::offset;
+  static constexpr int slab_columns = 4 * Elements, slab_lanes = slab_columns / 8;
   static constexpr int steps = Elements / 4, vector = steps < 2 ? steps : 2;
   // Place of a whole vector that begins at this column.
   __device__ static int place(int column) {
@@ -23,6 +24,29 @@ struct StagedOrder {
   }
   // The column of a vector's element i, from where the vector begins.
   __device__ static constexpr int column(int i) { return vector == 2 ? Code::Order::column(i) : i; }
+  __device__ static constexpr float weight(int i) { return vector == 2 ? Code::weight(i) : 1.0f; }
+  // What the sums are to be multiplied by.
+  static constexpr float unit = Code::unit;
+};
+
+// Sums of the staged input over each slab, over `unit`: [slab][columns of the tiles].
+struct SlabSums {
+  float* sums;
+  int width;
+
+  // `sum` of eight columns from `column` on of row n; every lane of the warp takes part, `real` or
+  // not.
+  template <class Order>
+  __device__ void keep(float sum, bool real, int column, int n) const {
+    if constexpr (Order::offset) {
+      for (int step = 1; step < Order::slab_lanes; step *= 2) {
+        sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
+      }
+      if (real && column % Order::slab_columns == 0) {
+        sums[column / Order::slab_columns * width + n] = sum / Order::unit;
+      }
+    }
+  }
 };
 
 struct Magnitude {
@@ -73,32 +97,36 @@ __device__ inline RowScale scale_of(const Stream& p, const Magnitude& m, bool ha
   return scale;
 }
 
-// Eight columns of a row to their places.
+// Eight columns of a row to their places; returns their sum.
 template <class Order>
-__device__ void store_eight(const float (&x)[8], const float (&w)[8], bool normed, RowScale scale,
-                            int column, uint32_t* line) {
+__device__ float store_eight(const float (&x)[8], const float (&w)[8], bool normed, RowScale scale,
+                             int column, uint32_t* line) {
   constexpr auto bf16 = device::Compute::bf16;
   constexpr int width = 4 * Order::vector;
-  float value[8];
+  float value[8], sum = 0;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     value[i] = stored(bf16, normed ? w[i] * stored(bf16, x[i] * scale.factor) : x[i]);
+    value[i] *= scale.power;
+    sum += value[i];
   }
 #pragma unroll
   for (int part = 0; part < 8; part += width) {
     uint32_t* to = line + Order::place(column + part) / 2;
 #pragma unroll
     for (int i = 0; i < width; i += 2) {
-      const float a = value[part + Order::column(i)], b = value[part + Order::column(i + 1)];
-      to[i / 2] = Order::half ? fp16_pair(a * scale.power, b * scale.power) : bf16_pair(a, b);
+      const float a = value[part + Order::column(i)] * Order::weight(i);
+      const float b = value[part + Order::column(i + 1)] * Order::weight(i + 1);
+      to[i / 2] = Order::half ? fp16_pair(a, b) : bf16_pair(a, b);
     }
   }
+  return sum;
 }
 
 // One row of up to kept_columns: read once, with everything under way at the same time.
 template <class Order, class Ready>
 __device__ void stage_row(const Stream& p, unsigned char* staged, float* powers, Magnitude* scratch,
-                          Ready ready) {
+                          const SlabSums& slab_sums, Ready ready) {
   float x[input_vectors][8], w[input_vectors][8];
   const int cols = p.cols;
   const bool normed = p.norm_weight != nullptr;
@@ -119,17 +147,24 @@ __device__ void stage_row(const Stream& p, unsigned char* staged, float* powers,
     m.join_warps(scratch);
     scale = scale_of(p, m, Order::half);
   }
-  for_mine([&](int v, int column) {
-    store_eight<Order>(x[v], w[v], normed, scale, column, reinterpret_cast<uint32_t*>(staged));
-  });
-  if (threadIdx.x == 0) powers[0] = 1.0f / scale.power;
+#pragma unroll
+  for (int v = 0; v < input_vectors; ++v) {
+    const int column = (v * multiplier_threads + static_cast<int>(threadIdx.x)) * 8;
+    float sum = 0;
+    if (column < cols) {
+      sum = store_eight<Order>(x[v], w[v], normed, scale, column,
+                               reinterpret_cast<uint32_t*>(staged));
+    }
+    slab_sums.keep<Order>(sum, column < cols, column, 0);
+  }
+  if (threadIdx.x == 0) powers[0] = Order::unit / scale.power;
 }
 
 // Any number of rows of any length, read twice: a warp measures a row (all warps, where there is
 // but one), then all threads store.
 template <class Order>
 __device__ void stage_rows(const Stream& p, unsigned char* staged, float* powers, RowScale* scales,
-                           Magnitude* scratch) {
+                           Magnitude* scratch, const SlabSums& slab_sums) {
   const int cols = p.cols, thread = static_cast<int>(threadIdx.x);
   const bool normed = p.norm_weight != nullptr, together = p.rows == 1;
   const auto for_columns = [&](int64_t n, int first, int step, auto use) {
@@ -152,14 +187,23 @@ __device__ void stage_rows(const Stream& p, unsigned char* staged, float* powers
     }
     if (thread % (together ? multiplier_threads : warp_size) != 0) continue;
     scales[n] = scale_of(p, m, Order::half);
-    powers[n] = 1.0f / scales[n].power;
+    powers[n] = Order::unit / scales[n].power;
   }
   sync_threads(multiplier_threads);
   for (int n = 0; n < p.rows; ++n) {
     auto* line = reinterpret_cast<uint32_t*>(staged + n * staged_bytes(cols));
-    for_columns(n, thread, multiplier_threads, [&](const auto& x, const auto& w, int column) {
-      store_eight<Order>(x, w, normed, scales[n], column, line);
-    });
+    for (int from = thread / warp_size * warp_size * 8; from < cols;
+         from += multiplier_threads * 8) {
+      const int column = from + thread % warp_size * 8;
+      float sum = 0;
+      if (column < cols) {
+        float x[8], w[8];
+        load_vector(p.x + int64_t{n} * cols + column, x);
+        if (normed) load_vector(p.norm_weight + column, w);
+        sum = store_eight<Order>(x, w, normed, scales[n], column, line);
+      }
+      slab_sums.keep<Order>(sum, column < cols, column, n);
+    }
   }
 }
 

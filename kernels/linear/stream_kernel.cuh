@@ -31,23 +31,32 @@ struct Multiplier {
 
   const Ring& ring;
   const uint32_t* table;
+  const float* slab_sums;         // [slab][8 Tiles], for codes with an offset
   const int rows, pieces, slabs;  // of the input, of a row, of a piece
   const bool asymmetric;          // alike in all segments
   const StageLayout layout;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, g = lane / 4, t = lane % 4;
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int sharers;        // warps of a group, which has a stage to itself
+  const int groups, group;  // of which this is one
+  const int member;         // of the group
   // The lane's first vector in the staged rows g, g + 8, ... Rows that are not there are read as
   // others; nobody asks for what comes of them.
   uint32_t input[Tiles];
 
-  __device__ Multiplier(const Stream& p, const Ring& r, uint32_t staged, const uint32_t* code_table)
+  __device__ Multiplier(const Stream& p, const Ring& r, uint32_t staged, const uint32_t* code_table,
+                        const float* sums_of_slabs)
       : ring(r),
         table(code_table),
+        slab_sums(sums_of_slabs),
         rows(p.rows),
         pieces(p.pieces),
         slabs(p.slabs_a_piece),
         asymmetric(F::integer && p.segments[0].w.asymmetric),
-        layout(slabs * slab_bytes, slabs, Grouped, asymmetric) {
+        layout(slabs * slab_bytes, slabs, Grouped, asymmetric),
+        sharers(1 << p.sharers_log2),
+        groups(multipliers >> p.sharers_log2),
+        group(static_cast<int>(threadIdx.x) / warp_size >> p.sharers_log2),
+        member(static_cast<int>(threadIdx.x) / warp_size & (sharers - 1)) {
     for (int tile = 0; tile < Tiles; ++tile) {
       const int row = min(g + 8 * tile, rows - 1);
       input[tile] = staged + row * staged_bytes(p.cols) + t * (8 * Order::vector);
@@ -84,6 +93,20 @@ struct Multiplier {
     }
   }
 
+  // What the offset of its codes adds to the sums of slab `slab` of the row, to be taken off.
+  __device__ void take_offset(int slab, const uint32_t (&zero)[2], Sums<Tiles>& sums) const {
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const float2 x =
+          *reinterpret_cast<const float2*>(slab_sums + slab * (8 * Tiles) + 8 * tile + 2 * t);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float level = asymmetric ? __uint_as_float(zero[i / 2]) : Code::zero;
+        sums.tile[tile][i] -= level * (i % 2 == 0 ? x.x : x.y);
+      }
+    }
+  }
+
   // This warp's slabs of a stage that is full. `first_slab` of the row is the stage's first. The
   // stages of a ring begin with different warps, so that over some stages all have as many.
   __device__ void multiply_stage(const RingPlace& at, int first_slab,
@@ -91,9 +114,10 @@ struct Multiplier {
     const uint32_t stage = ring.stage(at);
     const uint32_t codes = stage + g * layout.line_bytes + t * (Words * 4);
     const uint32_t scales = stage + layout.scales + g * 4, zeros = stage + layout.zeros + g * 4;
-    const int first = (warp + at.slot * (multipliers - slabs % multipliers)) % multipliers;
+    const int odd = slabs & (sharers - 1);
+    const int first = (member + at.slot * (sharers - odd)) & (sharers - 1);
 #pragma unroll 2
-    for (int slab = first; slab < slabs; slab += multipliers) {
+    for (int slab = first; slab < slabs; slab += sharers) {
       uint32_t words[2][Words];
       load_shared(codes + slab * slab_bytes, words[0]);
       load_shared(codes + slab * slab_bytes + 8 * layout.line_bytes, words[1]);
@@ -103,12 +127,14 @@ struct Multiplier {
         zero[1] = load_shared(zeros + slab * (pass_rows * 4) + 32);
       }
       if constexpr (!Grouped) {
+        if constexpr (Code::offset) take_offset(first_slab + slab, zero, sums[0]);
         multiply_slab(words, zero, first_slab + slab, sums);
       } else {
         const uint32_t at_slab = scales + slab * (pass_rows * 4);
         const float scale[2] = {__uint_as_float(load_shared(at_slab)),
                                 __uint_as_float(load_shared(at_slab + 32))};
         Sums<Tiles> mine[chains];
+        if constexpr (Code::offset) take_offset(first_slab + slab, zero, mine[0]);
         multiply_slab(words, zero, first_slab + slab, mine);
 #pragma unroll
         for (int tile = 0; tile < Tiles; ++tile) {
@@ -123,17 +149,8 @@ struct Multiplier {
     }
   }
 
-  // Sums of this warp over all columns for the rows of the pass whose stages begin here
-  // -> lines [warp][input row][16].
-  __device__ void multiply_pass(RingPlace& at, float* lines) const {
-    Sums<Tiles> sums[chains];
-    for (int piece = 0; piece < pieces; ++piece) {
-      ring.wait_until_full(at);
-      multiply_stage(at, piece * slabs, sums);
-      __syncwarp();
-      if (lane == 0) arrive(ring.empty(at));
-      at.advance(1, ring.count);
-    }
+  // This warp's sums for the rows of a pass -> line [input row][16].
+  __device__ void leave(const Sums<Tiles> (&sums)[chains], float* line) const {
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) {
 #pragma unroll
@@ -143,9 +160,30 @@ struct Multiplier {
         if constexpr (!Grouped) {
           for (int c = 1; c < chains; ++c) sum += sums[c].tile[tile][i];
         }
-        if (n < rows) lines[(warp * rows + n) * pass_rows + row] = sum;
+        if (n < rows) line[n * pass_rows + row] = sum;
       }
     }
+  }
+
+  // Sums over the columns of this group's stages of a pass -> lines [contributor][input row][16]:
+  // of each stage, where groups have stages to themselves, else of all. `number` counts stages.
+  __device__ void multiply_pass(RingPlace& at, int& number, float* lines) const {
+    const int a_line = rows * pass_rows;
+    Sums<Tiles> sums[chains];
+    for (int piece = 0; piece < pieces; ++piece, ++number) {
+      if ((number & (groups - 1)) == group) {
+        ring.wait_until_full(at);
+        multiply_stage(at, piece * slabs, sums);
+        __syncwarp();
+        arrive(ring.empty(at));
+        if (groups > 1) {
+          leave(sums, lines + (piece * sharers + member) * a_line);
+          for (auto& sum : sums) sum = {};
+        }
+      }
+      at.advance(1, ring.count);
+    }
+    if (groups == 1) leave(sums, lines + member * a_line);
   }
 };
 
@@ -188,25 +226,26 @@ struct Output {
     if (segment.bias != nullptr) bias[which] = segment.bias[line.row];
   }
 
-  // Sums of all warps for row `row` of the pass, as the linear gives them.
-  __device__ float product(const float* sums, int rows, int row, float power, int which) const {
-    const float* lines = sums + pass * (multipliers * rows * pass_rows);
+  // All sums for row `row` of the pass, as the linear gives them.
+  __device__ float product(const float* sums, const Stream& p, int row, float power,
+                           int which) const {
+    const float* lines = sums + (pass * p.contributors * p.rows + n) * pass_rows + row;
     float sum = 0;
-#pragma unroll
-    for (int w = 0; w < multipliers; ++w) sum += lines[(w * rows + n) * pass_rows + row];
+#pragma unroll 4
+    for (int k = 0; k < p.contributors; ++k) sum += lines[k * p.rows * pass_rows];
     return stored(device::Compute::bf16, sum * power * scale[which] + bias[which]);
   }
-  __device__ void finish(Finish how, const float* lines, int rows, int a_pass,
+  __device__ void finish(const Stream& p, const float* lines, int a_pass,
                          const float* powers) const {
     constexpr auto bf16 = device::Compute::bf16;
     if (!real) return;
-    const float value = product(lines, rows, i, powers[n], 0);
-    if (how == Finish::none) {
+    const float value = product(lines, p, i, powers[n], 0);
+    if (p.finish == Finish::none) {
       *y = value;
-    } else if (how == Finish::residual) {
+    } else if (p.finish == Finish::residual) {
       *y = stored(bf16, before + value);
     } else {
-      const float up = product(lines, rows, i + a_pass, powers[n], 1);
+      const float up = product(lines, p, i + a_pass, powers[n], 1);
       *y = stored(bf16, stored(bf16, silu(value)) * up);
     }
   }
@@ -216,8 +255,8 @@ struct Output {
 struct Workplace {
   unsigned char* staged;
   float* lines;
-  float* powers;       // [rows] what the sums of a row of input are to be multiplied by
-  Magnitude* scratch;  // [multipliers]
+  float* powers;  // [rows] what the sums of a row of input are to be multiplied by
+  const float* slab_sums;
   const uint32_t* table;
 };
 
@@ -226,19 +265,18 @@ template <class F, int Words, bool Grouped, int Tiles>
 __device__ void multiply(const Stream& p, const Ring& ring, RingPlace& at, const Workplace& place) {
   static_assert(8 * Tiles * pass_rows <= multiplier_threads, "a thread for each output of a pass");
   const Multiplier<F, Words, Grouped, Tiles> kernel(p, ring, shared_address(place.staged),
-                                                    place.table);
+                                                    place.table, place.slab_sums);
   const Share share(p);
-  const Finish how = p.finish;
-  const int together = passes_together(kernel.rows), a_line = multipliers * kernel.rows * pass_rows;
+  const int together = passes_together(p.rows), a_line = p.contributors * p.rows * pass_rows;
   float* sums = place.lines;
+  int number = 0;
   float* others = sums + together * a_line;
   for (int first = 0; first < share.passes; first += together) {
     const int passes = min(together, share.passes - first);
-    const Output<F, Grouped> mine(p, share, kernel.rows, first, passes,
-                                  static_cast<int>(threadIdx.x));
-    for (int k = 0; k < passes; ++k) kernel.multiply_pass(at, sums + k * a_line);
+    const Output<F, Grouped> mine(p, share, p.rows, first, passes, static_cast<int>(threadIdx.x));
+    for (int k = 0; k < passes; ++k) kernel.multiply_pass(at, number, sums + k * a_line);
     sync_threads(multiplier_threads);
-    mine.finish(how, sums, kernel.rows, share.a_pass, place.powers);
+    mine.finish(p, sums, share.a_pass, place.powers);
     float* const swapped = sums;
     sums = others;
     others = swapped;
@@ -255,9 +293,9 @@ __device__ void make_table(uint32_t* table) {
   }
 }
 
-// Dynamic shared memory: barriers, lines, the staged input, the ring.
+// Dynamic shared memory: barriers, lines, the staged input, its sums over slabs, the ring.
 struct StreamMemory {
-  int stages, stage_bytes;
+  int stages, stage_bytes, slab_sums_bytes;
 };
 
 template <class F, int Words, bool Grouped, int Tiles>
@@ -269,10 +307,13 @@ __global__ void __launch_bounds__(stream_threads, 1)
   __shared__ float powers[8 * Tiles];
   auto* memory = shared_memory<unsigned char>();
   auto* lines = reinterpret_cast<float*>(memory + barriers_bytes(sizes.stages));
-  unsigned char* staged = memory + barriers_bytes(sizes.stages) + lines_bytes(p.rows);
-  const Ring ring{shared_address(memory), shared_address(staged + p.rows * staged_bytes(p.cols)),
+  unsigned char* staged =
+      memory + barriers_bytes(sizes.stages) + lines_bytes(p.rows, p.contributors);
+  unsigned char* behind = staged + p.rows * staged_bytes(p.cols);
+  const SlabSums slab_sums{reinterpret_cast<float*>(behind), 8 * Tiles};
+  const Ring ring{shared_address(memory), shared_address(behind + sizes.slab_sums_bytes),
                   sizes.stages, sizes.stage_bytes};
-  if (threadIdx.x == 0) ring.start();
+  if (threadIdx.x == 0) ring.start(warp_size << p.sharers_log2);
   make_table<F>(table);
   let_next_start();
   __syncthreads();
@@ -285,14 +326,14 @@ __global__ void __launch_bounds__(stream_threads, 1)
   using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
   const auto ready = [] { wait_for_previous(); };
   if (Tiles == 1 && p.rows == 1 && p.cols <= kept_columns) {
-    stage_row<Order>(p, staged, powers, scratch, ready);
+    stage_row<Order>(p, staged, powers, scratch, slab_sums, ready);
   } else {
     ready();
-    stage_rows<Order>(p, staged, powers, scales, scratch);
+    stage_rows<Order>(p, staged, powers, scales, scratch, slab_sums);
   }
   sync_threads(multiplier_threads);
   RingPlace at;
-  multiply<F, Words, Grouped, Tiles>(p, ring, at, {staged, lines, powers, scratch, table});
+  multiply<F, Words, Grouped, Tiles>(p, ring, at, {staged, lines, powers, slab_sums.sums, table});
 }
 
 }  // namespace qsweep::kernels::cuda

@@ -1,7 +1,9 @@
 #include "kernels/linear/stream_plan.cuh"
 
 #include <algorithm>
+#include <bit>
 
+#include "kernels/common.hpp"
 #include "kernels/linear/linear_cuda.cuh"
 
 namespace qsweep::kernels::cuda {
@@ -86,6 +88,29 @@ void cut_rows(Stream& p, int slabs, int slab_bytes, int longest) {
   }
   p.slabs_a_piece = best;
   p.pieces = slabs / best;
+}
+
+void share_stages(Stream& p, int bits, int blocks, const std::function<int(int)>& stages) {
+  // Instructions of a warp for a slab and for a stage, as the compiler made them for int4.
+  constexpr int64_t slab_cost = 70, stage_cost = 70;
+  constexpr int all_log2 = std::countr_zero(static_cast<unsigned>(multipliers));
+  p.sharers_log2 = all_log2;
+  p.contributors = multipliers;
+  if (bits > 4) return;
+  const int a_pass = p.finish == Finish::gate ? pass_rows / 2 : pass_rows;
+  const int64_t passes = tiles(tiles(p.outputs, blocks), a_pass);
+  const int64_t together = std::min<int64_t>(passes_together(p.rows), passes);
+  int64_t best = together * p.pieces * (p.slabs_a_piece * slab_cost / multipliers + stage_cost);
+  for (int log2 = 0; log2 < all_log2; ++log2) {
+    const int sharers = 1 << log2, groups = multipliers / sharers;
+    if (p.pieces * sharers > multipliers || groups > stages(p.pieces * sharers)) continue;
+    const int64_t cost = tiles(together * p.pieces, groups) *
+                         (tiles(p.slabs_a_piece, sharers) * slab_cost + stage_cost);
+    if (cost >= best) continue;
+    best = cost;
+    p.sharers_log2 = log2;
+    p.contributors = p.pieces * sharers;
+  }
 }
 
 }  // namespace qsweep::kernels::cuda

@@ -10,6 +10,7 @@ usage: out_of_memory_test.py --qsweep PATH [--backend cuda]
 import argparse
 import json
 import pathlib
+import re
 import resource
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ workloads:
 
 def has_gpu(qsweep, folder):
     done = subprocess.run([qsweep, "doctor", "--out", folder], capture_output=True, text=True, timeout=TIMEOUT_S)
-    return "GPU(s) to run on" in done.stdout
+    return re.search(r"\d+ GPUs? to run on", done.stdout) is not None
 
 
 def gpu_bytes():

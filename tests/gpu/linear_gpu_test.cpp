@@ -65,10 +65,17 @@ struct Case {
   // The bounds of linear_cuda.cuh, and the rounding of the result.
   double allowance(size_t at) const {
     const auto row = static_cast<int64_t>(at) / w.rows, out = static_cast<int64_t>(at) % w.rows;
-    double magnitude = std::fabs(bias[static_cast<size_t>(out)]);
+    double magnitude = std::fabs(bias[static_cast<size_t>(out)]), inputs = 0, largest = 0;
     for (int64_t i = 0; i < w.cols; ++i) {
-      magnitude += std::fabs(static_cast<double>(weights[static_cast<size_t>(out * w.cols + i)]) *
-                             x[static_cast<size_t>(row * w.cols + i)]);
+      const double weight = std::fabs(weights[static_cast<size_t>(out * w.cols + i)]);
+      const double input = std::fabs(x[static_cast<size_t>(row * w.cols + i)]);
+      magnitude += weight * input;
+      inputs += input;
+      largest = std::max(largest, weight);
+    }
+    // The offset of int4's codes, 8 scales or a zero point, is below twice the largest weight.
+    if (w.spec.id == FormatId::int4 && ends_with_strategy(calls, "stream")) {
+      magnitude += 2 * largest * inputs;
     }
     double relative = (static_cast<double>(w.cols) + 64) * 0x1p-23;
     const bool decoded = !ends_with_strategy(calls, "cublas") && rows > 8;

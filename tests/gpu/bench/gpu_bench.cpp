@@ -80,9 +80,9 @@ double linear_seconds(const Context& context, const quant::PackedMatrix& weight,
 ordered_json linears_table(const Context& context, double read_rate, bool quick) {
   ordered_json rows_json = ordered_json::array();
   const std::vector<Shape> shapes = {{"phi gate_up", 16384, 3072}, {"phi down", 3072, 8192},
-                          {"phi qkv", 9216, 3072},      {"phi o", 3072, 3072},
-                          {"phi lm_head", 32064, 3072}, {"llama gate_up", 16384, 2048},
-                          {"llama down", 2048, 8192}};
+                                     {"phi qkv", 9216, 3072},      {"phi o", 3072, 3072},
+                                     {"phi lm_head", 32064, 3072}, {"llama gate_up", 16384, 2048},
+                                     {"llama down", 2048, 8192}};
   const FormatSpec specs[] = {{FormatId::bf16},
                               {FormatId::fp8_e4m3, quant::per_channel},
                               {FormatId::int8, quant::per_channel},
