@@ -45,9 +45,8 @@ __global__ void __launch_bounds__(threads)
   let_next_start();
   wait_for_previous();
   const Part part(args, blockIdx.x, blockIdx.y, stretches);
-  const AttendMemory<T, threads> memory(shared_memory<float>(), part.dim);
-  const Softmax softmax =
-      attend_stretch<T, threads, ByColumns<T, threads>>(compute, part, memory, scores, scratch);
+  const AttendMemory<T> memory(shared_memory<float>(), part.dim);
+  const Softmax softmax = attend_stretch<T, threads>(compute, part, memory, scores, scratch);
   if (threadIdx.x == 0) mine = softmax;
   __syncthreads();
   join(compute, args, memory.weighted, &mine, part.dim);
@@ -73,9 +72,8 @@ void start(const device::Context& context, const AttendArgs& args) {
     case 256:
       return by_teams(std::integral_constant<int, 8>{});
     default:
-      launch(context, decode_columns<T>,
-             {blocks, dim3(threads), attend_bytes<T, threads>(dim), stretches}, context.compute,
-             args);
+      launch(context, decode_columns<T>, {blocks, dim3(threads), attend_bytes<T>(dim), stretches},
+             context.compute, args);
   }
 }
 

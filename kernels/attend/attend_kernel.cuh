@@ -19,26 +19,23 @@ struct Softmax {
 };
 
 // What a stretch needs of shared memory, D elements each.
-template <class T, int Threads>
+template <class T>
 struct AttendMemory {
-  static constexpr int warps = Threads / warp_size;
   float* q;         // turned
   float* weighted;  // of the stretch
-  float* lines;     // [warps, D]
   T* key;           // of the new row
   T* value;
 
   __device__ AttendMemory(float* memory, int64_t dim) {
     q = memory;
     weighted = q + dim;
-    lines = weighted + dim;
-    key = reinterpret_cast<T*>(lines + warps * dim);
+    key = reinterpret_cast<T*>(weighted + dim);
     value = key + dim;
   }
 };
-template <class T, int Threads>
-__host__ __device__ constexpr size_t attend_bytes(int64_t dim) {
-  return static_cast<size_t>(dim) * ((2 + Threads / warp_size) * sizeof(float) + 2 * sizeof(T));
+template <class T>
+constexpr size_t attend_bytes(int64_t dim) {
+  return static_cast<size_t>(dim) * (2 * sizeof(float) + 2 * sizeof(T));
 }
 
 // One head's cache, with the new row from shared memory.
@@ -101,16 +98,13 @@ struct Stretch {
 // Any D: a dot product a warp, a column a thread.
 template <class T, int Threads>
 struct ByColumns {
-  using Memory = AttendMemory<T, Threads>;
   static constexpr int warps = Threads / warp_size;
-  const float* q = nullptr;
-  float* weighted = nullptr;
-  int64_t dim = 0;
+  const float* q;
+  float* weighted;
+  int64_t dim;
 
-  __device__ void take(const Memory& memory, int64_t d) {
-    q = memory.q;
-    weighted = memory.weighted;
-    dim = d;
+  __device__ ByColumns(const AttendMemory<T>& memory, int64_t d)
+      : q(memory.q), weighted(memory.weighted), dim(d) {
     for (int64_t i = threadIdx.x; i < dim; i += Threads) weighted[i] = 0;
   }
   __device__ void score(const CacheRows<T>& keys, int64_t begin, int count, float scale,
@@ -135,20 +129,17 @@ struct ByColumns {
       weighted[i] = sum;
     }
   }
-  __device__ void leave(const Memory&, int64_t) {}
 };
 
 // Everything of a stretch; memory.weighted is written when all threads have met the next barrier.
-template <class T, int Threads, class Products>
+template <class T, int Threads>
 __device__ Softmax attend_stretch(device::Compute compute, const Stretch<T, Threads>& stretch,
-                                  const AttendMemory<T, Threads>& memory, float* scores,
-                                  float* scratch) {
+                                  const AttendMemory<T>& memory, float* scores, float* scratch) {
   const int64_t dim = stretch.dim;
   const AttendArgs& args = stretch.args;
   stretch.make_ready(compute, memory.q, memory.key, memory.value);
   __syncthreads();
-  Products products;
-  products.take(memory, dim);
+  ByColumns<T, Threads> products(memory, dim);
   const CacheRows<T> keys{stretch.head_of(args.heads.keys), memory.key, dim, stretch.last};
   const CacheRows<T> values{stretch.head_of(args.heads.values), memory.value, dim, stretch.last};
   const float scale = 1.0f / sqrtf(static_cast<float>(dim));
@@ -167,7 +158,6 @@ __device__ Softmax attend_stretch(device::Compute compute, const Stretch<T, Thre
     products.weigh(values, begin, count, factor, scores);
     __syncthreads();
   }
-  products.leave(memory, dim);
   return all;
 }
 

@@ -17,12 +17,8 @@ using device::Compute;
 using quant::FormatId;
 using quant::FormatSpec;
 using quant::PackedMatrix;
+using test::packed;
 using test::random_values;
-
-PackedMatrix packed(const FormatSpec& spec, int64_t out, int64_t in) {
-  return quant::quantize_rtn(spec, random_values(out * in, 7 + static_cast<uint64_t>(in), 0.02),
-                             out, in);
-}
 
 bool ends_with_strategy(const device::KernelCalls& calls, const std::string& strategy) {
   return calls.calls().size() == 1 &&

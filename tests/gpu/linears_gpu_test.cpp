@@ -23,12 +23,8 @@ using quant::FormatSpec;
 using quant::PackedMatrix;
 using quant::ScaleCodecId;
 using test::OnGpu;
+using test::packed;
 using test::random_values;
-
-PackedMatrix packed(const FormatSpec& spec, int64_t out, int64_t in) {
-  return quant::quantize_rtn(spec, random_values(out * in, 7 + static_cast<uint64_t>(in), 0.02),
-                             out, in);
-}
 
 // W [out, in] as embedding() decodes it, code by code, rounded to bf16.
 std::vector<float> decoded_one_by_one(const PackedMatrix& w) {

@@ -1,11 +1,12 @@
 // Every weight format with every scale codec and several group sizes, from the lists of formats and
-// codecs.
+// codecs; and matrices in them.
 #pragma once
 
 #include <vector>
 
 #include "quant/format/formats.hpp"
 #include "quant/format/scales.hpp"
+#include "unit/kernels/numbers.hpp"
 
 namespace qsweep::test {
 
@@ -39,6 +40,12 @@ inline std::vector<quant::FormatSpec> all_specs() {
     }
   }
   return specs;
+}
+
+// Small random weights [out, in]; other ones for another `in`.
+inline quant::PackedMatrix packed(const quant::FormatSpec& spec, int64_t out, int64_t in) {
+  return quant::quantize_rtn(spec, random_values(out * in, 7 + static_cast<uint64_t>(in), 0.02),
+                             out, in);
 }
 
 }  // namespace qsweep::test
