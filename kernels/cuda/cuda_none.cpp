@@ -2,6 +2,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "kernels/activations/activations.hpp"
 #include "kernels/attend/attend.hpp"
 #include "kernels/attention/attention.hpp"
 #include "kernels/cuda/ceilings.hpp"
@@ -33,6 +34,9 @@ double read_rate(const Context&, uint64_t) {
 }
 double matrix_rate(const Context&) {
   refuse("matrix_rate");
+}
+void round_activations(const Context&, const RoundActivationsArgs&) {
+  refuse("round_activations");
 }
 void attention(const Context&, const AttentionArgs&) {
   refuse("attention");

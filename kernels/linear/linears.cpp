@@ -1,6 +1,7 @@
 #include "kernels/linear/linears.hpp"
 
 #include "base/error.hpp"
+#include "kernels/activations/activations.hpp"
 #include "kernels/common.hpp"
 #include "kernels/residual/residual.hpp"
 #include "kernels/rmsnorm/rmsnorm.hpp"
@@ -21,6 +22,14 @@ void linears(const device::Context& context, const LinearsArgs& args) {
     rmsnorm(context,
             {args.x, in, args.norm_weight, args.norm_eps, args.rows, 1, in, args.normed, in});
     x = args.normed;
+  }
+  const quant::ActivationFormat& format = args.activations.format;
+  if (rounds(context, format)) {
+    round_activations(context, {args.activations, x, in, args.rows, in, args.normed, in});
+    x = args.normed;
+    for (const LinearPart& part : args.parts) {
+      count_activations(context, "round", format, part.calls);
+    }
   }
   int64_t out = 0;
   for (const LinearPart& part : args.parts) out += part.weight->rows;

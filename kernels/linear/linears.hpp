@@ -1,10 +1,11 @@
 // Several linears on one input, with what stands around them, so that a backend may do it in one
 // pass over the weights:
-//   n = norm(x) or x;  p = [W_0 n + b_0 | W_1 n + b_1 | ...];  then by `finish`
+//   n = norm(x) or x, rounded as `activations` says;
+//   p = [W_0 n + b_0 | W_1 n + b_1 | ...];  then by `finish`
 //   none      y = p
 //   residual  y = y + p
 //   gate      y = silu(first half of p) * second half
-// By definition what rmsnorm(), linear(), residual_add() and silu_mul() give one after another,
+// By definition what rmsnorm(), round_activations(), linear(), residual_add() and silu_mul() give one after another,
 // with their rounding, their bytes and their bounds; on the CPU it is just that. The GPU's ways are
 // in linear_cuda.cuh.
 #pragma once
@@ -12,6 +13,7 @@
 #include <span>
 
 #include "kernels/linear/linear.hpp"
+#include "quant/format/activations.hpp"
 
 namespace qsweep::kernels {
 
@@ -29,9 +31,10 @@ struct LinearsArgs {
   int64_t rows;
   const float* norm_weight = nullptr;  // [in], or null: x is taken as it is
   double norm_eps = 0;
+  quant::ActivationRounding activations = {};
   Finish finish = Finish::none;
   float* y;                  // [rows, out] without gaps; gate: [rows, out / 2]
-  float* normed = nullptr;   // scratch [rows, in], needed with norm_weight
+  float* normed = nullptr;   // scratch [rows, in], needed with norm_weight or activations
   float* product = nullptr;  // scratch [rows, out], needed with a finish; may not be y
 };
 void linears(const device::Context& context, const LinearsArgs& args);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/names.hpp"
+#include "quant/format/activations.hpp"
 #include "quant/format/format.hpp"
 
 namespace qsweep::quant {
@@ -21,8 +22,6 @@ enum class LinearRole { qkv, q, k, v, o, gate_up, gate, up, down, in_proj, out_p
 enum class Scope { mlp, attention, all_linear, mixer_proj, lm_head };
 enum class MethodId { rtn, gptq, awq_clip, hqq, adaround };
 enum class TransformId { smoothquant, awq, quarot };
-enum class ActivationId { none, bf16, fp8_e4m3, int8, int4 };  // none: the engine's compute type
-enum class ActivationScale { token, tensor };
 enum class KvId { none, bf16, fp8_e4m3, int8, int4, nf4 };  // none: the engine's compute type
 enum class KvAxis { head, layer, token };
 
@@ -36,10 +35,6 @@ struct Method {
 struct Transform {
   TransformId id;
   Options options;
-};
-struct ActivationFormat {
-  ActivationId id = ActivationId::none;
-  ActivationScale scale = ActivationScale::token;
 };
 struct KvCodec {
   KvId id = KvId::none;
@@ -151,19 +146,6 @@ inline constexpr auto qsweep::enum_names<qsweep::quant::TransformId> =
         {{qsweep::quant::TransformId::smoothquant, "smoothquant"},
          {qsweep::quant::TransformId::awq, "awq"},
          {qsweep::quant::TransformId::quarot, "quarot"}});
-template <>
-inline constexpr auto qsweep::enum_names<qsweep::quant::ActivationId> =
-    std::to_array<qsweep::NamePair<qsweep::quant::ActivationId>>(
-        {{qsweep::quant::ActivationId::none, "none"},
-         {qsweep::quant::ActivationId::bf16, "bf16"},
-         {qsweep::quant::ActivationId::fp8_e4m3, "fp8_e4m3"},
-         {qsweep::quant::ActivationId::int8, "int8"},
-         {qsweep::quant::ActivationId::int4, "int4"}});
-template <>
-inline constexpr auto qsweep::enum_names<qsweep::quant::ActivationScale> =
-    std::to_array<qsweep::NamePair<qsweep::quant::ActivationScale>>(
-        {{qsweep::quant::ActivationScale::token, "token"},
-         {qsweep::quant::ActivationScale::tensor, "tensor"}});
 template <>
 inline constexpr auto qsweep::enum_names<qsweep::quant::KvId> =
     std::to_array<qsweep::NamePair<qsweep::quant::KvId>>({{qsweep::quant::KvId::none, "none"},
