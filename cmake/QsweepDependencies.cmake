@@ -62,7 +62,7 @@ set(QSWEEP_CUBLAS_TARGET "")
 if(QSWEEP_CUDA)
   find_package(CUDAToolkit 12.8 REQUIRED)
   set(QSWEEP_CUDART_TARGET CUDA::cudart_static)
-  set(QSWEEP_CUBLAS_TARGET CUDA::cublas)
+  set(QSWEEP_CUBLAS_TARGET CUDA::cublas CUDA::cublasLt)
   # Only NCCL's header is needed: the library is opened at run time, and a machine without it loads without it.
   if(QSWEEP_NCCL)
     find_path(QSWEEP_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

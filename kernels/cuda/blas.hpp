@@ -33,4 +33,20 @@ struct Product {
 };
 void multiply(const device::Context& context, const Product& product);
 
+// c[r, n] = a_scale[r] b_scale[n] sum_k a[r, k] b[n, k], E4M3 codes without gaps, fp32 sums; c in
+// fp32 or rounded once to bf16.
+struct Fp8Product {
+  const uint8_t* a = nullptr;
+  const float* a_scale = nullptr;  // [rows]
+  const uint8_t* b = nullptr;
+  const float* b_scale = nullptr;  // [cols]
+  Operand result = Operand::bf16;
+  void* c = nullptr;
+  int64_t ldc = 0;
+  int64_t rows = 0, cols = 0, inner = 0;
+};
+// Whether cuBLAS has a kernel for this shape; pointers and scales do not matter.
+bool takes_fp8(const device::Context& context, const Fp8Product& product);
+void multiply(const device::Context& context, const Fp8Product& product);
+
 }  // namespace qsweep::kernels::cuda

@@ -56,10 +56,7 @@ void place_heads(const Context&, const HeadsArgs&) {
 void linear(const Context&, const LinearArgs&) {
   refuse("linear");
 }
-bool stream_linears(const Context&, const LinearsArgs&) {
-  refuse("linears");
-}
-bool many_rows_linears(const Context&, const LinearsArgs&) {
+bool fused_linears(const Context&, const LinearsArgs&) {
   refuse("linears");
 }
 void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, int32_t*) {

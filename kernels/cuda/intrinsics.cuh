@@ -61,6 +61,10 @@ __device__ inline uint32_t load_shared(uint32_t from) {
 __device__ inline void store_shared(uint32_t to, uint32_t value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
 }
+__device__ inline void store_shared(uint32_t to, const uint32_t (&value)[2]) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(value[0]), "r"(value[1])
+               : "memory");
+}
 __device__ inline void store_shared(uint32_t to, const uint32_t (&value)[4]) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value[0]), "r"(value[1]),
                "r"(value[2]), "r"(value[3])
@@ -136,6 +140,11 @@ __device__ inline void wait_for_phase(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
+// Arrives once this thread's copy_async() so far are there.
+__device__ inline void arrive_after_copies(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
 // Starts copying `bytes` from global to shared memory; the barrier hears of them when they are
 // there. Addresses and bytes are multiples of 16. The bytes are read once: they leave the caches
 // first.
@@ -145,6 +154,16 @@ __device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, 
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
       "[%0], [%1], %2, [%3], %4;" ::"r"(to),
       "l"(from), "r"(bytes), "r"(barrier), "l"(evict_first)
+      : "memory");
+}
+
+// The same for bytes that others will read too.
+__device__ inline void copy_bulk_kept(uint32_t to, const void* from, uint32_t bytes,
+                                      uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
 }
 
@@ -208,6 +227,15 @@ __device__ inline uint32_t fp16_pair_of_e4m3(uint32_t codes) {
   uint32_t pair;
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<uint16_t>(codes)));
   return pair;
+}
+
+// The E4M3 level nearest to x, ties to even, at most 448 in magnitude; NaN of NaN.
+__device__ inline float e4m3_level(float x) {
+  uint16_t codes;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %1;" : "=h"(codes) : "f"(x));
+  float level;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(level) : "h"(static_cast<uint16_t>(fp16_pair_of_e4m3(codes))));
+  return level;
 }
 
 // Halves of all, as fp16: a + b and a * b + c, rounded once.

@@ -11,6 +11,11 @@ void count_strategy(const device::Context& context, const char* strategy,
   if (calls != nullptr) calls->count(kernel);
 }
 
+bool fused_linears(const device::Context& context, const LinearsArgs& args) {
+  return stream_linears(context, args) || tile_linears(context, args) ||
+         many_rows_linears(context, args);
+}
+
 // One linear without gaps in x and y is linears() of one part.
 void linear(const device::Context& context, const LinearArgs& args) {
   if (args.rows == 0) return;
@@ -22,7 +27,7 @@ void linear(const device::Context& context, const LinearArgs& args) {
   whole.x = args.x;
   whole.rows = args.rows;
   whole.y = args.y;
-  if (dense && stream_linears(context, whole)) return;
+  if (dense && fused_linears(context, whole)) return;
   if (args.rows <= gemv_rows) {
     linear_gemv(context, args);
   } else {

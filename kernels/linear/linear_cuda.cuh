@@ -7,6 +7,11 @@
 //     2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's codes are multiplied
 //     unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8 or the zero point,
 //     times the scale.
+//   tiles       9 to 128 rows, bf16 activations, 4-bit weights in groups of 64 or more (or a scale
+//   a
+//     row): weights are read once for each 64 rows, packed, and multiplied as exact fp16 levels
+//     with the input as fp16 (tiles.cuh); blocks share the columns too, so sums of an output meet
+//     in memory. |error| as of stream, without an offset.
 //   gemv        up to 8 rows, everything else: a warp for each row of W, codes decoded one by one
 //   by
 //     the host's own functions, fp32 sums. |error| as on the CPU.
@@ -14,6 +19,9 @@
 //     stay in the second-level cache, multiplied by cuBLAS. bf16 weights are used as they are:
 //     `cublas`. |error| <= ((in + 2) 2^-23 + [decoded to bf16] 2^-8) sum_i |W x|. linears() of bf16
 //     activations hands them to cuBLAS in bf16 and takes its results so (linears_rows_cuda.cu).
+//   cublas_fp8   more rows of E4M3 activations on E4M3 weights with a scale a row: the codes as
+//   they
+//     are, by cuBLASLt. |error| <= (in + 4) 2^-23 sum_i |W x|.
 #pragma once
 
 #include "kernels/cuda/blas.hpp"
@@ -22,7 +30,13 @@
 
 namespace qsweep::kernels::cuda {
 
-inline constexpr int64_t gemv_rows = 8, stream_rows = 16;
+inline constexpr int64_t gemv_rows = 8, stream_rows = 16, tiles_rows = 128;
+inline constexpr int64_t plain_stream_rows = 8;  // bf16 and fp16 weights: then cuBLAS is as fast
+
+// Each says whether it took the linears; they are asked in this order.
+bool stream_linears(const device::Context& context, const LinearsArgs& args);
+bool tile_linears(const device::Context& context, const LinearsArgs& args);
+bool many_rows_linears(const device::Context& context, const LinearsArgs& args);
 
 void linear_gemv(const device::Context& context, const LinearArgs& args);
 void linear_cublas(const device::Context& context, const LinearArgs& args);
@@ -31,6 +45,13 @@ void linear_cublas(const device::Context& context, const LinearArgs& args);
 // inner size are filled in here. Operands are bf16 or fp32, W is decoded to their type.
 void multiply_weight(const device::Context& context, const quant::PackedMatrix& w,
                      device::KernelCalls* calls, Product product);
+
+// Whether multiply_fp8() takes this linear for so many rows.
+bool takes_fp8(const device::Context& context, const LinearPart& part, int64_t rows, int64_t ldo);
+// out[r, o] = bf16 of (scales[r] sum_i W[o, i] level(codes[r, i]) + b[o]), row stride ldo, by
+// cuBLAS's E4M3 products; codes [rows, in] without gaps, scales [rows]. Counted.
+void multiply_fp8(const device::Context& context, const LinearPart& part, const uint8_t* codes,
+                  const float* scales, int64_t rows, uint16_t* out, int64_t ldo);
 
 // out [rows, in], without gaps, of W's rows [first, first + rows): decode() of packed.cuh, rounded
 // to bf16.

@@ -63,8 +63,14 @@ bool start(const device::Context& context, Stream p) {
                           int64_t{p.rows} * staged_bytes(p.cols) + sizes.slab_sums_bytes +
                           int64_t{sizes.stages} * sizes.stage_bytes);
   const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(stream_threads), memory};
-  launch(context, p.rows <= 8 ? stream<F, Words, Grouped, 1> : stream<F, Words, Grouped, 2>, grid,
-         p, sizes);
+  auto kernel = stream<F, Words, Grouped, 1, false>;
+  if (p.rows == 1 && p.cols <= kept_columns && !p.levels.on) {
+    kernel = stream<F, Words, Grouped, 1, true>;
+  }
+  if constexpr (F::scaled) {
+    if (p.rows > 8) kernel = stream<F, Words, Grouped, 2, false>;
+  }
+  launch(context, kernel, grid, p, sizes);
   return true;
 }
 
@@ -105,6 +111,9 @@ bool stream_linears(const device::Context& context, const LinearsArgs& args) {
       if (!started) return false;
       for (const LinearPart& part : args.parts) {
         count_strategy(context, "stream", *part.weight, part.calls);
+        if (planned->levels.on) {
+          count_activations(context, "stream", args.activations.format, part.calls);
+        }
       }
       return true;
     }

@@ -12,10 +12,7 @@ namespace qsweep::kernels {
 void linears(const device::Context& context, const LinearsArgs& args) {
   expect(!args.parts.empty(), "there is a linear to apply");
   if (args.rows == 0) return;
-  if (on_gpu(context)) {
-    if (cuda::stream_linears(context, args)) return;
-    if (cuda::many_rows_linears(context, args)) return;
-  }
+  if (on_gpu(context) && cuda::fused_linears(context, args)) return;
   const int64_t in = args.parts.front().weight->cols;
   const float* x = args.x;
   if (args.norm_weight != nullptr) {

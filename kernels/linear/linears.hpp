@@ -5,9 +5,9 @@
 //   none      y = p
 //   residual  y = y + p
 //   gate      y = silu(first half of p) * second half
-// By definition what rmsnorm(), round_activations(), linear(), residual_add() and silu_mul() give one after another,
-// with their rounding, their bytes and their bounds; on the CPU it is just that. The GPU's ways are
-// in linear_cuda.cuh.
+// By definition what rmsnorm(), round_activations(), linear(), residual_add() and silu_mul() give
+// one after another, with their rounding, their bytes and their bounds; on the CPU it is just that.
+// The GPU's ways are in linear_cuda.cuh.
 #pragma once
 
 #include <span>
@@ -40,10 +40,8 @@ struct LinearsArgs {
 void linears(const device::Context& context, const LinearsArgs& args);
 
 namespace cuda {
-// Whether the one-pass kernel took it.
-bool stream_linears(const device::Context& context, const LinearsArgs& args);
-// Whether it was bf16 activations in more rows than the one-pass kernel takes.
-bool many_rows_linears(const device::Context& context, const LinearsArgs& args);
+// Whether a kernel took them whole; else they are done one op after another.
+bool fused_linears(const device::Context& context, const LinearsArgs& args);
 }  // namespace cuda
 
 }  // namespace qsweep::kernels

@@ -1,8 +1,13 @@
 // linears() of many rows with bf16 activations. What goes into and comes out of cuBLAS is bf16, so
 // that a pass before and one behind the products do all that stands around them: x (normed where
 // there is a norm) -> operand [rows, in]; products -> [rows, out], rounded once from fp32 sums; y.
-// Every rounding is that of the ops one by one.
+// Every rounding is that of the ops one by one. Activations that are rounded to levels go in as
+// levels, which bf16 holds exactly, or as the E4M3 codes they are; their scales are put on the
+// sums.
+#include <algorithm>
+
 #include "device/buffer.hpp"
+#include "kernels/activations/levels_cuda.cuh"
 #include "kernels/common.hpp"
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/quads.cuh"
@@ -76,6 +81,7 @@ struct Products {
   }
 };
 
+// x, normed where there is a norm, as bf16.
 void make_operand(const device::Context& context, const LinearsArgs& args, int64_t in,
                   uint16_t* out) {
   if (args.norm_weight == nullptr) {
@@ -89,22 +95,54 @@ void make_operand(const device::Context& context, const LinearsArgs& args, int64
          static_cast<float>(args.norm_eps), out);
 }
 
-// A bias is added to the fp32 sums, before they are rounded.
-void multiply_part(const device::Context& context, const LinearPart& part, Product product,
-                   uint16_t* out, int64_t ld) {
-  const int64_t width = part.weight->rows;
-  if (part.bias == nullptr) {
-    product.result = Operand::bf16;
-    product.c = out;
-    product.ldc = ld;
-    multiply_weight(context, *part.weight, part.calls, product);
+// What the products take.
+struct Input {
+  Buffer operand;        // [rows, in] bf16: values or levels
+  Buffer codes, scales;  // of levels: E4M3 [rows, in] where all products take it; [rows]
+  Levels levels;
+
+  Input(const device::Context& context, const LinearsArgs& args, const Products& products) {
+    const int64_t in = args.parts.front().weight->cols;
+    operand = scratch(args.rows * in * 2);
+    make_operand(context, args, in, operand.as<uint16_t>());
+    levels = levels_of(args.activations);
+    if (!levels.on) return;
+    scales = scratch(args.rows * 4);
+    const bool fp8 = levels.e4m3 && std::ranges::all_of(args.parts, [&](const LinearPart& part) {
+                       return takes_fp8(context, part, args.rows, products.ld);
+                     });
+    if (fp8) codes = scratch(args.rows * in);
+    const auto make = [&](auto* out) {
+      levels_of_rows(context, levels, operand.as<uint16_t>(), args.rows, in, out,
+                     scales.as<float>());
+    };
+    if (fp8) make(codes.as<uint8_t>());
+    if (!fp8) make(operand.as<uint16_t>());
+  }
+  bool fp8() const { return codes.size() > 0; }
+};
+
+// Biases and scales of rows are put on the fp32 sums, before they are rounded.
+void multiply_part(const device::Context& context, const LinearPart& part, int64_t rows,
+                   const Input& input, uint16_t* out, int64_t ld) {
+  if (input.fp8()) {
+    multiply_fp8(context, part, input.codes.as<uint8_t>(), input.scales.as<float>(), rows, out, ld);
     return;
   }
-  Buffer sums = scratch(product.rows * width * 4);
-  product.c = sums.data();
-  product.ldc = width;
+  const int64_t width = part.weight->rows;
+  const bool plain = part.bias == nullptr && !input.levels.on;
+  Buffer sums = scratch(plain ? 0 : rows * width * 4);
+  Product product;
+  product.a = input.operand.data();
+  product.lda = part.weight->cols;
+  product.rows = rows;
+  product.result = plain ? Operand::bf16 : Operand::fp32;
+  product.c = plain ? static_cast<void*>(out) : sums.data();
+  product.ldc = plain ? ld : width;
   multiply_weight(context, *part.weight, part.calls, product);
-  add_bias_to_bf16(context, sums.as<float>(), width, part.bias, product.rows, width, out, ld);
+  if (plain) return;
+  const float* scales = input.levels.on ? input.scales.as<float>() : nullptr;
+  sums_to_bf16(context, {sums.as<float>(), width, scales, part.bias}, rows, width, out, ld);
 }
 
 template <Finish F>
@@ -118,18 +156,15 @@ void finish_as(const device::Context& context, const Products& products, const L
 }  // namespace
 
 bool many_rows_linears(const device::Context& context, const LinearsArgs& args) {
-  if (context.compute != device::Compute::bf16 || args.rows <= stream_rows) return false;
-  const int64_t in = args.parts.front().weight->cols;
-  Buffer operand = scratch(args.rows * in * 2);
-  make_operand(context, args, in, operand.as<uint16_t>());
+  if (context.compute != device::Compute::bf16 || args.rows <= gemv_rows) return false;
   const Products products(args);
-  Product product;
-  product.a = operand.data();
-  product.lda = in;
-  product.rows = args.rows;
+  const Input input(context, args, products);
   int64_t column = 0;
   for (const LinearPart& part : args.parts) {
-    multiply_part(context, part, product, products.data + column, products.ld);
+    multiply_part(context, part, args.rows, input, products.data + column, products.ld);
+    if (input.levels.on) {
+      count_activations(context, "levels", args.activations.format, part.calls);
+    }
     column += part.weight->rows;
   }
   if (args.finish == Finish::none) finish_as<Finish::none>(context, products, args);

@@ -7,6 +7,7 @@
 // memory: some warps fill it by bulk copies while others multiply what came before.
 #pragma once
 
+#include "kernels/activations/activations_cuda.cuh"
 #include "kernels/common.hpp"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/packed.cuh"
@@ -43,6 +44,7 @@ struct Stream {
   int sharers_log2, contributors;  // lines of a pass
   const float* norm_weight;
   float norm_eps;
+  Levels levels;
   Finish finish;
   float* y;
   int64_t ldy;
@@ -140,11 +142,11 @@ struct Ring {
   __device__ uint32_t full(const RingPlace& at) const { return barriers + at.slot * 8; }
   __device__ uint32_t empty(const RingPlace& at) const { return barriers + (count + at.slot) * 8; }
   __device__ uint32_t stage(const RingPlace& at) const { return stages + at.slot * bytes; }
-  // Who arrives at each barrier: the feeder that announces and decodes; every lane of the sharers,
-  // which costs no more than one for all and lets racecheck see the order.
-  __device__ void start(int sharing_threads) const {
+  // Who arrives at each barrier: the threads that fill a stage; every lane of the sharers, which
+  // costs no more than one for all and lets racecheck see the order.
+  __device__ void start(int filling_threads, int sharing_threads) const {
     for (RingPlace at; at.slot < count; ++at.slot) {
-      start_barrier(full(at), 1);
+      start_barrier(full(at), filling_threads);
       start_barrier(empty(at), sharing_threads);
     }
     publish_barriers();

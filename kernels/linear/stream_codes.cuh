@@ -19,6 +19,14 @@
 
 namespace qsweep::kernels::cuda {
 
+// The power of two that brings the largest magnitude of a row to [2^14, 2^15), near the top of
+// fp16; 1 where that is no number.
+__device__ inline float power_for_fp16(float largest) {
+  if (!(largest > 0x1p-100f && largest < 0x1p100f)) return 1.0f;
+  const uint32_t exponent = __float_as_uint(largest) >> 23;  // biased by 127
+  return __uint_as_float((127 + 14 + 127 - exponent) << 23);
+}
+
 // Columns of eight in the order in which two steps take them.
 struct Natural {
   __host__ __device__ static constexpr int column(int place) { return place; }

@@ -298,12 +298,13 @@ struct StreamMemory {
   int stages, stage_bytes, slab_sums_bytes;
 };
 
-template <class F, int Words, bool Grouped, int Tiles>
+// `OneRow`: of up to kept_columns, without levels. That is what decoding asks for; in one kernel
+// with the staging of more rows each launch would step over its instructions, which costs 0.5 us.
+template <class F, int Words, bool Grouped, int Tiles, bool OneRow>
 __global__ void __launch_bounds__(stream_threads, 1)
     stream(const __grid_constant__ Stream p, StreamMemory sizes) {
   __shared__ uint32_t table[Codes<F>::Table::entries > 0 ? Codes<F>::Table::entries : 1];
   __shared__ Magnitude scratch[multipliers];
-  __shared__ RowScale scales[8 * Tiles];
   __shared__ float powers[8 * Tiles];
   auto* memory = shared_memory<unsigned char>();
   auto* lines = reinterpret_cast<float*>(memory + barriers_bytes(sizes.stages));
@@ -313,7 +314,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
   const SlabSums slab_sums{reinterpret_cast<float*>(behind), 8 * Tiles};
   const Ring ring{shared_address(memory), shared_address(behind + sizes.slab_sums_bytes),
                   sizes.stages, sizes.stage_bytes};
-  if (threadIdx.x == 0) ring.start(warp_size << p.sharers_log2);
+  if (threadIdx.x == 0) ring.start(1, warp_size << p.sharers_log2);
   make_table<F>(table);
   let_next_start();
   __syncthreads();
@@ -324,12 +325,11 @@ __global__ void __launch_bounds__(stream_threads, 1)
     return;
   }
   using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
-  const auto ready = [] { wait_for_previous(); };
-  if (Tiles == 1 && p.rows == 1 && p.cols <= kept_columns) {
-    stage_row<Order>(p, staged, powers, scratch, slab_sums, ready);
+  if constexpr (OneRow) {
+    stage_row<Order>(p, staged, powers, scratch, slab_sums, [] { wait_for_previous(); });
   } else {
-    ready();
-    stage_rows<Order>(p, staged, powers, scales, scratch, slab_sums);
+    wait_for_previous();
+    RowsStaging<Order>(p, staged).run(powers, scratch, slab_sums);
   }
   sync_threads(multiplier_threads);
   RingPlace at;

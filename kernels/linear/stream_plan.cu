@@ -13,7 +13,8 @@ using quant::FormatSpec;
 
 bool suits(const device::Context& context, const LinearsArgs& args) {
   const quant::PackedMatrix& first = *args.parts.front().weight;
-  if (context.compute != device::Compute::bf16 || args.rows > stream_rows) return false;
+  const int64_t most = quant::has_scales(first.spec.id) ? stream_rows : plain_stream_rows;
+  if (context.compute != device::Compute::bf16 || args.rows > most) return false;
   const auto aligned = [](const float* from) {
     return reinterpret_cast<uintptr_t>(from) % 16 == 0;
   };
@@ -40,6 +41,7 @@ Stream describe(const LinearsArgs& args) {
   p.cols = static_cast<int>(args.parts.front().weight->cols);
   p.norm_weight = args.norm_weight;
   p.norm_eps = static_cast<float>(args.norm_eps);
+  p.levels = levels_of(args.activations);
   p.finish = args.finish;
   p.y = args.y;
   int64_t out = 0;

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "gpu/linear_case.hpp"
 #include "gpu/on_gpu.hpp"
 #include "kernels/linear/linears.hpp"
 #include "unit/kernels/specs.hpp"
@@ -17,86 +18,11 @@ using device::Compute;
 using quant::FormatId;
 using quant::FormatSpec;
 using quant::PackedMatrix;
+using test::compare;
+using test::ends_with_strategy;
+using test::LinearCase;
 using test::packed;
 using test::random_values;
-
-bool ends_with_strategy(const device::KernelCalls& calls, const std::string& strategy) {
-  return calls.calls().size() == 1 &&
-         calls.calls().begin()->first.starts_with("linear/" + strategy + "/");
-}
-
-struct Case {
-  const PackedMatrix& w;
-  int64_t rows;
-  Compute compute;
-  std::vector<float> x, bias;
-  std::vector<float> weights, expected;
-  device::KernelCalls calls;
-
-  Case(const PackedMatrix& weight, int64_t row_count, Compute c)
-      : w(weight),
-        rows(row_count),
-        compute(c),
-        x(random_values(row_count * weight.cols, 11)),
-        bias(random_values(weight.rows, 13)),
-        weights(static_cast<size_t>(weight.rows * weight.cols)),
-        expected(static_cast<size_t>(row_count * weight.rows)) {
-    if (compute == Compute::bf16) x = test::rounded_to_bf16(x);
-    quant::dequantize_rows(w, 0, w.rows, weights.data());
-    kernels::ref::linear(
-        {&w, bias.data(), x.data(), w.cols, rows, expected.data(), w.rows, nullptr});
-  }
-
-  std::vector<float> on_gpu() {
-    const PackedMatrix weight = test::copy_on_gpu(w);
-    test::OnGpu<float> gpu_x(x), gpu_bias(bias);
-    test::OnGpu<float> y(std::vector<float>(expected.size(), -77.0f));
-    device::Context context = test::gpu_context(compute);
-    context.calls = &calls;
-    kernels::linear(
-        context, {&weight, gpu_bias.data(), gpu_x.data(), w.cols, rows, y.data(), w.rows, nullptr});
-    return y.back();
-  }
-
-  // The bounds of linear_cuda.cuh, and the rounding of the result.
-  double allowance(size_t at) const {
-    const auto row = static_cast<int64_t>(at) / w.rows, out = static_cast<int64_t>(at) % w.rows;
-    double magnitude = std::fabs(bias[static_cast<size_t>(out)]), inputs = 0, largest = 0;
-    for (int64_t i = 0; i < w.cols; ++i) {
-      const double weight = std::fabs(weights[static_cast<size_t>(out * w.cols + i)]);
-      const double input = std::fabs(x[static_cast<size_t>(row * w.cols + i)]);
-      magnitude += weight * input;
-      inputs += input;
-      largest = std::max(largest, weight);
-    }
-    // The offset of int4's codes, 8 scales or a zero point, is below twice the largest weight.
-    if (w.spec.id == FormatId::int4 && ends_with_strategy(calls, "stream")) {
-      magnitude += 2 * largest * inputs;
-    }
-    double relative = (static_cast<double>(w.cols) + 64) * 0x1p-23;
-    const bool decoded = !ends_with_strategy(calls, "cublas") && rows > 8;
-    if (compute == Compute::bf16 && decoded) relative += 0x1p-8;
-    if (w.spec.id == FormatId::nf4) relative += 0x1p-12;
-    const double rounding =
-        compute == Compute::bf16 ? test::bf16_half_ulp * std::fabs(expected[at]) : 0;
-    return relative * magnitude + rounding * (1 + relative);
-  }
-};
-
-void compare(const PackedMatrix& w, int64_t rows, Compute compute, test::Allowance& allowed,
-             const std::string& strategy) {
-  Case c(w, rows, compute);
-  const std::vector<float> got = c.on_gpu();
-  if (!strategy.empty()) {
-    EXPECT_TRUE(ends_with_strategy(c.calls, strategy))
-        << quant::to_string(w.spec) << ": " << c.calls.calls().begin()->first;
-  }
-  for (size_t at = 0; at < got.size(); ++at) {
-    allowed.check(
-        got[at], c.expected[at], c.allowance(at),
-        std::to_string(w.rows) + "x" + std::to_string(w.cols) + " at " + std::to_string(at));
-  }
-}
 
 TEST(LinearGpu, MatchesReferenceAtOddSizes) {
   QSWEEP_NEEDS_GPU();
@@ -130,7 +56,9 @@ TEST(LinearGpu, OnePassMatchesReference) {
     if (!taken) continue;
     test::Allowance allowed(quant::to_string(spec));
     const PackedMatrix w = packed(spec, out, in);
-    for (const int64_t rows : {1, 5, 16}) compare(w, rows, Compute::bf16, allowed, "stream");
+    for (const int64_t rows : {1, 5, 16}) {
+      compare(w, rows, Compute::bf16, allowed, test::strategy_of(w, rows));
+    }
     ++compared[spec.id];
   }
   for (const FormatId id :
@@ -165,7 +93,7 @@ TEST(LinearGpu, WritesOnlyItsColumns) {
   QSWEEP_NEEDS_GPU();
   const PackedMatrix w = packed({FormatId::bf16}, 4, 64), on_gpu = test::copy_on_gpu(w);
   for (const int64_t rows : {int64_t{2}, int64_t{12}}) {
-    Case c(w, rows, Compute::fp32);
+    LinearCase c(w, rows, Compute::fp32);
     test::OnGpu<float> x(c.x), y(std::vector<float>(static_cast<size_t>(rows * 9), -77.0f));
     kernels::linear(test::gpu_context(),
                     {&on_gpu, nullptr, x.data(), w.cols, rows, y.data() + 3, 9, nullptr});
@@ -251,17 +179,14 @@ TEST(LinearsGpu, EqualsTheOpsOneByOne) {
           const std::vector<float> expected = fused.run(finish, normed, false, on_cpu);
           const std::vector<float> got = fused.run(finish, normed, true, on_gpu);
           ASSERT_EQ(on_gpu.calls().size(), 1u);
-          const bool many = rows > 16, decoded = many && spec.id != FormatId::bf16;
-          EXPECT_TRUE(ends_with_strategy(on_gpu, decoded ? "dequantize_cublas"
-                                                 : many  ? "cublas"
-                                                         : "stream"));
+          EXPECT_TRUE(ends_with_strategy(on_gpu, test::strategy_of(fused.weights[0], rows)));
           EXPECT_EQ(on_gpu.calls().begin()->second, outs.size());
           // A normed x may fall to its neighbour, 2^-8 of it, anywhere; sums over 512 random terms
-          // of that size stay below 2^-8 of the largest output's size, and so do those of weights
-          // rounded to bf16. The finish adds two roundings of its own.
+          // of that size stay below 2^-8 of the largest output's size. The finish adds two
+          // roundings of its own.
           double largest = 0;
           for (const float value : expected) largest = std::max(largest, std::fabs(double{value}));
-          const double bound = (decoded ? 5 : 4) * test::bf16_half_ulp * largest;
+          const double bound = 4 * test::bf16_half_ulp * largest;
           test::Allowance allowed(quant::to_string(spec) + " finish " +
                                   std::to_string(static_cast<int>(finish)));
           for (size_t i = 0; i < got.size(); ++i) {
@@ -278,7 +203,7 @@ TEST(LinearsGpu, SameBitsEveryTime) {
   QSWEEP_NEEDS_GPU();
   const PackedMatrix w = packed({FormatId::int4, 128}, 264, 2048);
   for (const int64_t rows : {1, 7, 33}) {
-    Case c(w, rows, Compute::bf16);
+    LinearCase c(w, rows, Compute::bf16);
     const std::vector<float> first = c.on_gpu();
     for (int i = 0; i < 3; ++i) EXPECT_EQ(c.on_gpu(), first) << rows;
   }
