@@ -8,11 +8,13 @@
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/rng.hpp"
+#include "kernels/activations/activations.hpp"
 
 namespace qsweep::eval {
 namespace {
 
 using record::RunRecord;
+using Counts = std::map<std::string, uint64_t, std::less<>>;  // by kernel
 
 constexpr int64_t canary_tokens = 16;
 
@@ -45,13 +47,14 @@ std::string kernel_suffix(std::string format) {
   return "/" + format;
 }
 
-// Whether both hold the same formats and the same packed bytes.
-bool same_weights(const model::Model& a, const model::Model& b) {
+// Whether both hold the same formats and the same packed bytes, and round what they multiply alike.
+bool same_linears(const model::Model& a, const model::Model& b) {
   const auto ours = model::linears(a), theirs = model::linears(b);
   return std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(),
                     [](const model::Linear* x, const model::Linear* y) {
                       return x->weight->spec == y->weight->spec &&
-                             x->hash_when_packed == y->hash_when_packed;
+                             x->hash_when_packed == y->hash_when_packed &&
+                             x->activations == y->activations;
                     });
 }
 
@@ -60,6 +63,47 @@ std::string expected_format(const quant::QuantConfig& config, const model::Model
   const auto format =
       quant::weight_format(config, linear.role, linear.layer, model::config_of(model).layers);
   return format ? quant::to_string(*format) : std::string("unquantized");
+}
+
+std::string named(const std::string& activations) {
+  return activations.empty() ? "none" : activations;
+}
+
+// From the config alone, as the weights' format is.
+std::string expected_activations(const quant::QuantConfig& config, const model::Model& model,
+                                 const model::Linear& linear) {
+  const auto format =
+      quant::activation_format(config, linear.role, linear.layer, model::config_of(model).layers);
+  const bool changes = kernels::rounds({.compute = model::compute_of(model)}, format);
+  return named(changes ? quant::to_string(format) : "");
+}
+
+// What one linear's ledger says of a run.
+struct LinearCalls {
+  std::string kernels;      // "linear/gemv/int4 x2, ..."
+  int64_t resident = 0;     // calls that decode the resident format
+  std::string activations;  // formats that inputs were rounded to
+  int64_t activation_calls = 0;
+};
+
+LinearCalls calls_between(const Counts& before, const Counts& after, const std::string& format) {
+  LinearCalls calls;
+  const std::string suffix = kernel_suffix(format);
+  for (const auto& [kernel, total] : after) {
+    const auto found = before.find(kernel);
+    const uint64_t count = total - (found == before.end() ? 0 : found->second);
+    if (count == 0) continue;
+    calls.kernels += (calls.kernels.empty() ? "" : ", ") + kernel + " x" + std::to_string(count);
+    if (kernel.starts_with("activations/")) {
+      calls.activations +=
+          (calls.activations.empty() ? "" : ", ") + kernel.substr(kernel.rfind('/') + 1);
+      calls.activation_calls += static_cast<int64_t>(count);
+    } else if (kernel.ends_with(suffix)) {
+      calls.resident += static_cast<int64_t>(count);
+    }
+  }
+  calls.activations = named(calls.activations);
+  return calls;
 }
 
 // Of the linears that the config promises to quantize, as their bytes are now.
@@ -133,6 +177,17 @@ std::string row_problem(const RunRecord& record, size_t i) {
            " calls of kernels that read its packed bytes, the run needs " +
            std::to_string(expected_calls);
   }
+  const std::string& activations = column<std::string>(record, "certificate/activations")[i];
+  const std::string& promised = column<std::string>(record, "certificate/expected_activations")[i];
+  if (activations != promised) {
+    return "inputs of " + tensor + " were rounded to " + activations + ", the config promises " +
+           promised;
+  }
+  const int64_t rounded = column<int64_t>(record, "certificate/activation_calls")[i];
+  if (rounded != (promised == "none" ? 0 : calls)) {
+    return tensor + ": inputs of " + std::to_string(rounded) + " of " + std::to_string(calls) +
+           " calls were rounded to " + promised;
+  }
   const double sqnr = column<double>(record, "certificate/sqnr_db")[i];
   if (expected != "unquantized" &&
       !(sqnr >= column<double>(record, "certificate/sqnr_low_db")[i] &&
@@ -146,7 +201,7 @@ std::string row_problem(const RunRecord& record, size_t i) {
 
 std::optional<double> measure_canary(const device::Context& context, model::Model& model,
                                      model::Model& baseline) {
-  if (same_weights(model, baseline)) return std::nullopt;
+  if (same_linears(model, baseline)) return std::nullopt;
   const model::Matrix ours = canary_logits(context, model);
   const model::Matrix theirs = canary_logits(context, baseline);
   expect(ours.rows == theirs.rows && ours.cols == theirs.cols,
@@ -169,8 +224,9 @@ Witness::Witness(const model::Model& model)
 void Witness::finish(const model::Model& model, const quant::QuantConfig& config,
                      const Residency& residency, RunRecord& record, int threads) const {
   const auto hashes = hashes_of_promised(model, config, threads);
-  std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels;
-  std::vector<int64_t> bytes, formula, calls, expected_calls;
+  std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels, activations,
+      expected_rounding;
+  std::vector<int64_t> bytes, formula, calls, expected_calls, activation_calls;
   std::vector<double> sqnr, low, high;
   const auto forwards = static_cast<int64_t>(model::forward_count(model) - forwards_);
   const auto heads = static_cast<int64_t>(model::head_count(model) - heads_);
@@ -186,24 +242,15 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
     hash_packed.push_back(promised ? linear->hash_when_packed : std::string());
     hash_after.push_back(promised ? hashes.at(linear) : std::string());
 
-    // Only kernels that decode the resident format count as calls.
-    const std::string suffix = kernel_suffix(format.back());
-    int64_t counted = 0;
-    std::string names;
-    const auto before_all = calls_.find(linear->name);
-    for (const auto& [kernel, total] : linear->calls->calls()) {
-      uint64_t before = 0;
-      if (before_all != calls_.end()) {
-        const auto found = before_all->second.find(kernel);
-        if (found != before_all->second.end()) before = found->second;
-      }
-      if (total == before) continue;
-      names += (names.empty() ? "" : ", ") + kernel + " x" + std::to_string(total - before);
-      if (kernel.ends_with(suffix)) counted += static_cast<int64_t>(total - before);
-    }
-    kernels.push_back(names);
-    calls.push_back(counted);
+    const auto before = calls_.find(linear->name);
+    const LinearCalls run = calls_between(before == calls_.end() ? Counts{} : before->second,
+                                          linear->calls->calls(), format.back());
+    kernels.push_back(run.kernels);
+    calls.push_back(run.resident);
     expected_calls.push_back(linear->layer < 0 ? heads : forwards);
+    activations.push_back(run.activations);
+    expected_rounding.push_back(expected_activations(config, model, *linear));
+    activation_calls.push_back(run.activation_calls);
 
     const quant::TensorError* error = find_error(residency, linear->name);
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -223,6 +270,9 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
   record.put("certificate/kernels", std::move(kernels));
   record.put("certificate/calls", std::move(calls));
   record.put("certificate/expected_calls", std::move(expected_calls));
+  record.put("certificate/activations", std::move(activations));
+  record.put("certificate/expected_activations", std::move(expected_rounding));
+  record.put("certificate/activation_calls", std::move(activation_calls));
   record.put("certificate/sqnr_db", std::move(sqnr));
   record.put("certificate/sqnr_low_db", std::move(low));
   record.put("certificate/sqnr_high_db", std::move(high));
@@ -262,12 +312,14 @@ std::string certificate_problem(const RunRecord& record) {
       return "the certificate was changed after it was written";
     }
     const size_t rows = column<std::string>(record, "certificate/tensor").size();
-    for (const char* path : {"format", "expected_format", "hash_packed", "hash_after"}) {
+    for (const char* path : {"format", "expected_format", "hash_packed", "hash_after",
+                             "activations", "expected_activations"}) {
       if (column<std::string>(record, std::string("certificate/") + path).size() != rows) {
         return "the certificate's columns differ in length";
       }
     }
-    for (const char* path : {"bytes", "formula_bytes", "calls", "expected_calls"}) {
+    for (const char* path :
+         {"bytes", "formula_bytes", "calls", "expected_calls", "activation_calls"}) {
       if (column<int64_t>(record, std::string("certificate/") + path).size() != rows) {
         return "the certificate's columns differ in length";
       }

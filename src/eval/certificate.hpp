@@ -21,7 +21,8 @@ struct Residency {
 };
 
 // ||logits - baseline logits|| / ||baseline logits|| on a fixed prompt of 16 tokens; nothing where
-// both hold the same packed weights. Counts as forward passes: call before a Witness.
+// both hold the same packed weights and round their inputs alike. Counts as forward passes: call
+// before a Witness.
 std::optional<double> measure_canary(const device::Context& context, model::Model& model,
                                      model::Model& baseline);
 

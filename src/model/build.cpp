@@ -8,6 +8,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "kernels/activations/activations.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/rope/rope.hpp"
 #include "model/checkpoint_values.hpp"
@@ -62,7 +63,8 @@ class Builder {
       return;
     }
     quant::QuantConfig& asked = model_.quantization;
-    const bool nothing_asked = asked.scope.empty() && asked.layers.empty() && !asked.weights;
+    const bool nothing_asked = asked.scope.empty() && asked.layers.empty() && !asked.weights &&
+                               asked.activations.id == quant::ActivationId::none;
     if (!nothing_asked && !same_config(asked, file_->config)) {
       throw_invalid(checkpoint_.folder().string() + " was quantized under another config",
                     "its quantization.json differs from config '" + asked.name + "'",
@@ -120,6 +122,7 @@ class Builder {
     result.layer = layer;
     result.calls = std::make_shared<device::KernelCalls>();
     if (bias) result.bias = vector(name + ".bias", out);
+    result.activations = rounding(result);
     if (file_) {
       const auto found = file_->tensors.find(name);
       if (found != file_->tensors.end()) {
@@ -133,6 +136,13 @@ class Builder {
     }
     result.weight = unquantized(result, out, in);
     return result;
+  }
+
+  quant::ActivationRounding rounding(const Linear& linear) const {
+    const auto format =
+        quant::activation_format(model_.quantization, linear.role, linear.layer, config_.layers);
+    if (!kernels::rounds(context_, format)) return {};
+    return {format, 0};
   }
 
   bool tied(const Linear& linear) const {

@@ -73,7 +73,7 @@ Matrix logits(const device::Context& context, Model& model, const float* hidden,
               const LinearObserver* observer) {
   check_compute(context, model);
   Matrix result(rows, model.config.vocab, device::MemoryClass::workspace, context.place());
-  apply_linear(context, model.head, hidden, rows, result.data(), result.cols, observer);
+  apply_linear(context, model.head, hidden, rows, result, observer);
   ++model.head_calls;
   return result;
 }
@@ -100,6 +100,10 @@ const quant::QuantConfig& quantization_of(const Model& model) {
 }
 const ModelConfig& config_of(const Model& model) {
   return model.config;
+}
+
+device::Compute compute_of(const Model& model) {
+  return model.compute;
 }
 
 std::vector<const Linear*> linears(const Model& model) {

@@ -42,11 +42,13 @@ struct Linear {
   std::shared_ptr<const quant::PackedMatrix> weight;  // [out, in]
   std::shared_ptr<const Matrix> bias;                 // [1, out] or null
   std::string hash_when_packed;  // packed_hash right after quantization; empty if not quantized
+  quant::ActivationRounding activations;  // of the input; none: it is taken as it is
   // Kernel calls of this linear by kernel name (the certificate's per-tensor witness).
   std::shared_ptr<device::KernelCalls> calls;
 };
 
-// Called with each linear's input x [rows, in] during forward(), before the product.
+// Called with each linear's input x [rows, in] during forward(), before it is rounded and
+// multiplied.
 using LinearObserver = std::function<void(const Linear&, const float* x, int64_t rows)>;
 
 struct Model;  // weights and structure, defined per family in the .cpp files
@@ -76,6 +78,7 @@ std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    RawWeights raw = RawWeights::read);
 
 const ModelConfig& config_of(const Model& model);
+device::Compute compute_of(const Model& model);
 // The config whose weights the model holds: the one it was built with, or that of its packed
 // folder.
 const quant::QuantConfig& quantization_of(const Model& model);

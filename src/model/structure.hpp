@@ -89,9 +89,9 @@ void decode_transformer(const device::Context& context, const Model& model,
 std::optional<int32_t> replay_decode(const device::Context& context, Model& model, State& state,
                                      int32_t token);
 
-// Runs one linear on x [rows, in], observed; y [rows, out], row stride ldy.
+// Runs one linear on x [rows, in], observed; y [rows, out].
 void apply_linear(const device::Context& context, const Linear& linear, const float* x,
-                  int64_t rows, float* y, int64_t ldy, const LinearObserver* observer);
+                  int64_t rows, Matrix& y, const LinearObserver* observer);
 
 // Calls f with every linear of the model in forward order.
 template <class M, class F>

@@ -101,11 +101,29 @@ std::optional<FormatSpec> weight_format(const QuantConfig& config, LinearRole ro
   return format;
 }
 
+bool quantizes_weights(const QuantConfig& config) {
+  if (config.weights && has_scales(config.weights->id)) return true;
+  return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerOverride& layer) {
+    return layer.weights && has_scales(layer.weights->id);
+  });
+}
+
+ActivationFormat activation_format(const QuantConfig& config, LinearRole role, int64_t layer,
+                                   int64_t n_layers) {
+  const auto weights = weight_format(config, role, layer, n_layers);
+  return weights && has_scales(weights->id) ? config.activations : ActivationFormat{};
+}
+
+bool needs_activation_ranges(const QuantConfig& config) {
+  return has_scales(config.activations.id) && config.activations.scale == ActivationScale::tensor;
+}
+
 ConfigSummary summarize(const QuantConfig& config, int compute_bits) {
   ConfigSummary summary;
   const bool quantized = config.weights && !config.scope.empty();
   summary.w_bits = quantized ? code_bits(config.weights->id) : compute_bits;
-  summary.a_bits = activation_bits(config.activations.id, compute_bits);
+  const bool rounded = quantizes_weights(config) && !config.scope.empty();
+  summary.a_bits = rounded ? activation_bits(config.activations.id, compute_bits) : compute_bits;
   summary.kv_bits = kv_bits(config.kv.id, compute_bits);
   summary.scale_format = summary.weight_format = summary.quant_method = "none";
   summary.calib_method = calibration_readers(config);

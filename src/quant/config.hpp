@@ -92,6 +92,14 @@ bool in_scope(const std::vector<Scope>& scope, LinearRole role);
 // checkpoint has it.
 std::optional<FormatSpec> weight_format(const QuantConfig& config, LinearRole role, int64_t layer,
                                         int64_t n_layers);
+// Whether any weights are stored as codes with scales.
+bool quantizes_weights(const QuantConfig& config);
+// Format of one linear's input under the config: the config's where the weights have scales, else
+// none.
+ActivationFormat activation_format(const QuantConfig& config, LinearRole role, int64_t layer,
+                                   int64_t n_layers);
+// Whether inputs are rounded by scales that a calibration found.
+bool needs_activation_ranges(const QuantConfig& config);
 
 // Why a config cannot run, or empty. "not available yet" names a part whose engine is not built.
 // `ssm`: the model is a state-space model (no KV cache, mixer_proj scope).

@@ -25,14 +25,6 @@ bool names_weights(const QuantConfig& config) {
   return false;
 }
 
-bool quantizes_weights(const QuantConfig& config) {
-  if (config.weights && has_scales(config.weights->id)) return true;
-  for (const LayerOverride& layer : config.layers) {
-    if (layer.weights && has_scales(layer.weights->id)) return true;
-  }
-  return false;
-}
-
 // ---- what makes no sense
 
 std::string format_problem(const QuantConfig& config, bool) {
@@ -155,9 +147,7 @@ std::string unavailable(const QuantConfig& config, bool) {
     return later("transform " + std::string(name_of(config.transforms[0].id)));
   if (config.method.id != MethodId::rtn)
     return later("method " + std::string(name_of(config.method.id)));
-  if (config.activations.id != ActivationId::none) {
-    return later("activations in " + std::string(name_of(config.activations.id)));
-  }
+  if (needs_activation_ranges(config)) return later("static activation scales");
   if (config.sharer) return later("cache-to-cache with a sharer");
   if (config.kv.id != KvId::none)
     return later("a KV cache in " + std::string(name_of(config.kv.id)));

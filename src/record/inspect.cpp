@@ -68,15 +68,17 @@ std::string certificate_text(const RunRecord& record) {
   const auto& names = std::get<std::vector<std::string>>(tensors->second.values);
   std::string text = fmt::format(
       "\ncertificate ({} linears): found / promised format, resident / formula bytes, found / "
-      "expected calls,\nSQNR [dB] in its band, hash of the packed bytes, kernels\n",
+      "expected calls,\nfound / promised activations and calls that rounded them, SQNR [dB] in its "
+      "band, hash of the packed bytes, kernels\n",
       names.size());
   for (size_t row = 0; row < names.size(); ++row) {
     const auto at = [&](const char* column) { return cell(record, column, row); };
-    text += fmt::format("  {:<40} {} / {}  {} / {} B  {} / {}  {} in [{}, {}]  {:.12}  {}\n",
-                        text_of(Attribute(names[row])), at("format"), at("expected_format"),
-                        at("bytes"), at("formula_bytes"), at("calls"), at("expected_calls"),
-                        at("sqnr_db"), at("sqnr_low_db"), at("sqnr_high_db"), at("hash_packed"),
-                        at("kernels"));
+    text += fmt::format(
+        "  {:<40} {} / {}  {} / {} B  {} / {}  {} / {} x{}  {} in [{}, {}]  {:.12}  {}\n",
+        text_of(Attribute(names[row])), at("format"), at("expected_format"), at("bytes"),
+        at("formula_bytes"), at("calls"), at("expected_calls"), at("activations"),
+        at("expected_activations"), at("activation_calls"), at("sqnr_db"), at("sqnr_low_db"),
+        at("sqnr_high_db"), at("hash_packed"), at("kernels"));
   }
   return text;
 }

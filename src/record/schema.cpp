@@ -160,6 +160,15 @@ constexpr auto dataset_table = std::to_array<DatasetInfo>({
     {"certificate/calls", Type::integer, "1", "kernel calls for this linear", "linear"},
     {"certificate/expected_calls", Type::integer, "1",
      "calls that the forward passes of the run need", "linear"},
+    {"certificate/activations", Type::text, "1",
+     "format that inputs of this linear were rounded to, by the kernels called; none: taken as "
+     "they "
+     "are",
+     "linear"},
+    {"certificate/expected_activations", Type::text, "1",
+     "format of inputs that the config promises", "linear"},
+    {"certificate/activation_calls", Type::integer, "1",
+     "kernel calls that rounded inputs of this linear", "linear"},
     {"certificate/sqnr_db", Type::real, "dB",
      "signal to quantization noise; NaN where not quantized", "linear"},
     {"certificate/sqnr_low_db", Type::real, "dB", "lower edge of the band the format promises",

@@ -78,6 +78,9 @@ void put_tables(const std::string& config, RunRecord& record) {
     record.put(bytes, Integers(n, 8'650'752));
   for (const char* calls : {"certificate/calls", "certificate/expected_calls"})
     record.put(calls, Integers(n, 128));
+  for (const char* format_of : {"certificate/activations", "certificate/expected_activations"})
+    record.put(format_of, Texts(n, "none"));
+  record.put("certificate/activation_calls", Integers(n, 0));
   const Reals sqnr = fill(n, [&] { return 18 + rng.uniform(); });
   record.put("certificate/sqnr_db", sqnr);
   record.put("certificate/sqnr_low_db", Reals(n, 5));

@@ -56,6 +56,19 @@ Batch plan_batch(const Model& model, std::span<const Chunk> chunks) {
   return batch;
 }
 
+bool is_rounded(const Linear& linear) {
+  return linear.activations.format.id != quant::ActivationId::none;
+}
+
+// 0 where every linear takes its input as it is.
+int64_t widest_rounded_input(const Model& model) {
+  int64_t widest = 0;
+  for_each_linear(model, [&](const Linear& linear) {
+    if (is_rounded(linear)) widest = std::max(widest, linear.weight->cols);
+  });
+  return widest;
+}
+
 // Everything one forward() works in.
 struct Run {
   const device::Context& context;
@@ -67,6 +80,7 @@ struct Run {
   Matrix attended;                  // [rows, q_width]
   Matrix gate_up;                   // [rows, 2 ffn]
   Matrix gated;                     // [rows, ffn]
+  Matrix rounded;                   // [rows, widest rounded input]: what linears see of theirs
   Matrix cos, sin;                  // [rows, head_dim / 2]
 
   Run(const device::Context& ctx, const Model& m, int64_t row_count, const LinearObserver* o)
@@ -82,6 +96,7 @@ struct Run {
         attended(matrix(q_width)),
         gate_up(matrix(2 * m.config.ffn)),
         gated(matrix(m.config.ffn)),
+        rounded(matrix(widest_rounded_input(m))),
         cos(matrix(m.config.head_dim / 2)),
         sin(matrix(m.config.head_dim / 2)) {}
 
@@ -90,6 +105,12 @@ struct Run {
     return {rows, cols, device::MemoryClass::workspace, context.place()};
   }
 };
+
+// The scratch that linears() takes for norms and rounding. Where something is rounded it is not
+// `normed`, which serves o and down as the scratch of their product.
+float* input_scratch(Run& run, const Linear& linear) {
+  return is_rounded(linear) ? run.rounded.data() : run.normed.data();
+}
 
 // Rows of one sequence in the batch; on the GPU their position may stand in its memory.
 struct Rows {
@@ -111,13 +132,18 @@ void norm(Run& run, const Vector& weight, const Matrix& x, Matrix& y) {
                                  x.rows, 1, x.cols, y.data(), y.cols});
 }
 
+kernels::LinearPart part_of(const Linear& linear) {
+  return {linear.weight.get(), linear.bias ? linear.bias->data() : nullptr, linear.calls.get()};
+}
+
 // y = the linears' outputs side by side on x, or on norm(x) where `weight` is given; then `finish`.
 void project(Run& run, const Vector& weight, std::span<const Linear> linears, const Matrix& x,
              Matrix& y, kernels::Finish finish = kernels::Finish::none, Matrix* product = nullptr) {
   std::vector<kernels::LinearPart> parts;
   for (const Linear& linear : linears) {
-    parts.push_back(
-        {linear.weight.get(), linear.bias ? linear.bias->data() : nullptr, linear.calls.get()});
+    expect(linear.activations == linears.front().activations,
+           "linears on one input round it in one way");
+    parts.push_back(part_of(linear));
   }
   kernels::LinearsArgs args{};
   args.parts = parts;
@@ -125,9 +151,10 @@ void project(Run& run, const Vector& weight, std::span<const Linear> linears, co
   args.rows = x.rows;
   args.norm_weight = weight ? weight->data() : nullptr;
   args.norm_eps = run.model.config.norm_eps;
+  args.activations = linears.front().activations;
   args.finish = finish;
   args.y = y.data();
-  args.normed = run.normed.data();
+  args.normed = input_scratch(run, linears.front());
   args.product = product != nullptr ? product->data() : nullptr;
   if (run.observer != nullptr) {  // it sees what the linears see
     if (weight) {
@@ -216,10 +243,23 @@ void advance_states(std::span<const Chunk> chunks, const Batch& batch) {
 }  // namespace
 
 void apply_linear(const device::Context& context, const Linear& linear, const float* x,
-                  int64_t rows, float* y, int64_t ldy, const LinearObserver* observer) {
+                  int64_t rows, Matrix& y, const LinearObserver* observer) {
   if (observer != nullptr) (*observer)(linear, x, rows);
-  kernels::linear(context, {linear.weight.get(), linear.bias ? linear.bias->data() : nullptr, x,
-                            linear.weight->cols, rows, y, ldy, linear.calls.get()});
+  const kernels::LinearPart part = part_of(linear);
+  const int64_t in = part.weight->cols;
+  if (!is_rounded(linear)) {  // no pass around it: the shorter way on a GPU
+    kernels::linear(context, {part.weight, part.bias, x, in, rows, y.data(), y.cols, part.calls});
+    return;
+  }
+  Matrix rounded(rows, in, device::MemoryClass::workspace, context.place());
+  kernels::LinearsArgs args{};
+  args.parts = {&part, 1};
+  args.x = x;
+  args.rows = rows;
+  args.activations = linear.activations;
+  args.y = y.data();
+  args.normed = rounded.data();
+  kernels::linears(context, args);
 }
 
 Matrix forward_transformer(const device::Context& context, const Model& model,

@@ -25,6 +25,7 @@ struct ActivationFormat {
 struct ActivationRounding {
   ActivationFormat format;
   float absmax = 0;  // tensor: of the linear's calibrated input
+  bool operator==(const ActivationRounding&) const = default;
 };
 
 // Whether elements become codes with a scale.

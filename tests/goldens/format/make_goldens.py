@@ -1,4 +1,4 @@
-"""Goldens of the packed weight formats, written from their definitions with NumPy alone.
+"""Goldens of the packed weight formats and of rounded activations, written from their definitions with NumPy alone.
 
 Nothing here is taken from the C++ code: values are rounded by searching tables of all representable values, bit
 streams are built with packbits. The C++ test compares bytes and decoded values exactly.
@@ -11,6 +11,7 @@ Writes beside itself
                  [codes, scales, zeros, decoded values]: hex bytes for the case `small`, else the first 16 hex digits
                  of their SHA-256
   smq.json       decoded weights of the published scale-metadata study (C3, C4, C5), the same hash
+  activations.json   the same matrices rounded as inputs of a linear, for every format and kind of scale, the same hash
 """
 import hashlib
 import itertools
@@ -338,6 +339,34 @@ def smq_weights(w, mantissa_bits):
     return (codes * scale[:, :, None]).astype(F32).reshape(w.shape)
 
 
+# ---------------------------------------------------------------- activations
+
+def round_activations(x, name, absmax):
+    """absmax: of all rows, or None for each row's own. Quotient and product are fp32."""
+    if name == "bf16":
+        return from_bf16(to_bf16(x))
+    extent = np.abs(x).max(axis=1, keepdims=True) if absmax is None else F32(absmax)
+    scale = (np.maximum(extent, F32(1e-8)) / F32(RANGE[name])).astype(F32)
+    normalized = (x / scale).astype(F32)
+    if name == "fp8_e4m3":
+        levels = fp8_decode(fp8_encode(normalized))
+    else:
+        levels = np.rint(np.clip(normalized, -8 if name == "int4" else -127, RANGE[name])) + F32(0)   # no -0
+    return (scale * levels).astype(F32)
+
+
+def activation_goldens(cases):
+    entries = []
+    for name, x in cases.items():
+        # Below the largest value, so that some saturate.
+        for absmax in (None, float(F32(0.4) * np.abs(x).max())):
+            for form in ("fp8_e4m3", "int8", "int4", "bf16"):
+                y = round_activations(x, form, absmax)
+                entries.append({"case": name, "format": form, "absmax": absmax,
+                                "values": digest(y.astype("<f4").tobytes())})
+    return entries
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -363,6 +392,9 @@ def main():
     text = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
     (HERE / "goldens.json").write_text(
         '{"cases":' + json.dumps(listed) + ',\n"entries":[\n' + text + "\n]}\n")
+
+    text = ",\n".join(json.dumps(entry) for entry in activation_goldens(cases))
+    (HERE / "activations.json").write_text('{"cases":' + json.dumps(listed) + ',\n"entries":[\n' + text + "\n]}\n")
 
     w = cases["blocks"]
     smq = {label: digest(smq_weights(w, bits).astype("<f4").tobytes())

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "eval/workload.hpp"
-#include "model/model.hpp"
+#include "model/structure.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -23,10 +23,21 @@ class Certificate : public ::testing::Test {
                           128,
                           true,
                           {quant::ScaleCodecId::e5m, 5, true, quant::ScaleRounding::published}};
+    build();
+  }
+
+  void build() {
     model::LoadReport report;
     model_ = model::build_model(checkpoint_, config_, context_, baseline_.get(), &report);
     residency_.errors = report.errors;
     residency_.canary = measure_canary(context_, *model_, *baseline_);
+  }
+
+  // C1 in small: weights and inputs in eight bits.
+  void build_with_activations() {
+    config_.weights = quant::FormatSpec{quant::FormatId::fp8_e4m3};
+    config_.activations = {quant::ActivationId::fp8_e4m3, quant::ActivationScale::token};
+    build();
   }
 
   void run(int steps = 2) {
@@ -120,6 +131,78 @@ TEST_F(Certificate, BreaksWhenNothingChangedInEffect) {
   residency_.canary = 0;
   const record::RunRecord record = certify([&] { run(); });
   EXPECT_NE(certificate_problem(record).find("nothing was quantized"), std::string::npos);
+}
+
+TEST_F(Certificate, HoldsWhereInputsAreRounded) {
+  build_with_activations();
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_EQ(certificate_problem(record), "");
+  const auto texts = [&](const char* path) {
+    return std::get<std::vector<std::string>>(record.datasets.at(path).values);
+  };
+  const auto names = texts("certificate/tensor"), found = texts("certificate/activations"),
+             promised = texts("certificate/expected_activations");
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool mlp = names[i].find("mlp") != std::string::npos;
+    EXPECT_EQ(found[i], mlp ? "fp8_e4m3_token" : "none") << names[i];
+    EXPECT_EQ(promised[i], found[i]) << names[i];
+  }
+}
+
+// The very same packed weights, multiplied with inputs as they are.
+TEST_F(Certificate, BreaksWhenInputsAreNotRounded) {
+  build_with_activations();
+  const auto honest = config_;
+  config_.activations = {};
+  build();
+  config_ = honest;
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("rounded to none, the config promises fp8_e4m3_token"),
+            std::string::npos)
+      << certificate_problem(record);
+}
+
+TEST_F(Certificate, BreaksWhenSomeInputsAreNotRounded) {
+  build_with_activations();
+  const record::RunRecord record = certify([&] {
+    run(1);
+    model::Linear* linear = &model_->blocks[0].down;
+    const quant::ActivationRounding rounding = linear->activations;
+    linear->activations = {};
+    run(1);
+    linear->activations = rounding;
+  });
+  EXPECT_NE(certificate_problem(record).find("inputs of 1 of 2 calls"), std::string::npos)
+      << certificate_problem(record);
+}
+
+TEST_F(Certificate, BreaksWhenInputsAreRoundedUnasked) {
+  build_with_activations();
+  config_.activations = {};
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("rounded to fp8_e4m3_token, the config promises none"),
+            std::string::npos)
+      << certificate_problem(record);
+}
+
+TEST_F(Certificate, BreaksWhenInputsAreRoundedToAnotherFormat) {
+  build_with_activations();
+  config_.activations.id = quant::ActivationId::int8;
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_NE(certificate_problem(record).find("the config promises int8_token"), std::string::npos)
+      << certificate_problem(record);
+}
+
+// The same packed weights under other activations are another model, which the canary must show.
+TEST_F(Certificate, TheCanarySeesActivationsAlone) {
+  build_with_activations();
+  const auto rounded = model_;
+  config_.activations = {};
+  build();
+  const auto canary = measure_canary(context_, *rounded, *model_);
+  ASSERT_TRUE(canary.has_value());
+  EXPECT_GT(*canary, 1e-4);
+  EXPECT_EQ(measure_canary(context_, *rounded, *rounded), std::nullopt);
 }
 
 TEST_F(Certificate, BreaksWhenTheRecordIsEditedLater) {

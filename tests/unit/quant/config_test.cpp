@@ -73,6 +73,22 @@ TEST(WeightFormat, ScopeThenLayers) {
   EXPECT_EQ(weight_format(QuantConfig{}, LinearRole::down, 0, 4), std::nullopt);
 }
 
+TEST(ActivationFormat, GoesWithWeightsThatHaveScales) {
+  QuantConfig config = mlp_int4();
+  config.activations = {ActivationId::int8, ActivationScale::token};
+  EXPECT_EQ(activation_format(config, LinearRole::down, 0, 4), config.activations);
+  EXPECT_EQ(activation_format(config, LinearRole::o, 0, 4), ActivationFormat{});
+  EXPECT_EQ(activation_format(config, LinearRole::lm_head, -1, 4), ActivationFormat{});
+  config.layers = {{"last 1", {0, 1, true}, FormatSpec{}, {}}};
+  EXPECT_EQ(activation_format(config, LinearRole::down, 2, 4), config.activations);
+  EXPECT_EQ(activation_format(config, LinearRole::down, 3, 4), ActivationFormat{});
+  EXPECT_FALSE(needs_activation_ranges(config));
+  config.activations.scale = ActivationScale::tensor;
+  EXPECT_TRUE(needs_activation_ranges(config));
+  config.activations.id = ActivationId::bf16;
+  EXPECT_FALSE(needs_activation_ranges(config));
+}
+
 // ---- JSON
 
 QuantConfig everything() {
@@ -268,6 +284,16 @@ TEST(Legality, NonsenseHasItsReason) {
   }
 }
 
+TEST(Legality, ActivationsRunWhereWeightsHaveScales) {
+  for (const auto& [id, name] : enum_names<ActivationId>) {
+    QuantConfig config = mlp_int4();
+    config.activations.id = id;
+    EXPECT_EQ(config_problem(config, false), "") << name;
+    config.weights = FormatSpec{};
+    EXPECT_EQ(config_problem(config, false).empty(), !has_scales(id)) << name;
+  }
+}
+
 TEST(Legality, NotYetHasItsReason) {
   const Refused cases[] = {
       {"method gptq", false, [](QuantConfig& c) { c.method.id = MethodId::gptq; }},
@@ -275,7 +301,10 @@ TEST(Legality, NotYetHasItsReason) {
        [](QuantConfig& c) {
          c.transforms = {{TransformId::quarot, {}}};
        }},
-      {"activations in int8", false, [](QuantConfig& c) { c.activations.id = ActivationId::int8; }},
+      {"static activation scales", false,
+       [](QuantConfig& c) {
+         c.activations = {ActivationId::int8, ActivationScale::tensor};
+       }},
       {"KV cache in nf4", false, [](QuantConfig& c) { c.kv.id = KvId::nf4; }},
       {"keeps a part", false,
        [](QuantConfig& c) {
@@ -320,6 +349,13 @@ TEST(Summary, OfNothingAndOfC4) {
   EXPECT_EQ(c4.quant_method, "rtn");
   EXPECT_EQ(c4.calib_method, "none");
   EXPECT_EQ(c4.weight_format, "int4 g128 e5m5");
+  config.activations.id = ActivationId::fp8_e4m3;
+  EXPECT_EQ(summarize(config, 32).a_bits, 8);
+  config.activations.id = ActivationId::int4;
+  EXPECT_EQ(summarize(config, 32).a_bits, 4);
+  config.weights = FormatSpec{};
+  config.activations.id = ActivationId::bf16;
+  EXPECT_EQ(summarize(config, 32).a_bits, 32) << "nothing is rounded beside raw weights";
   const ConfigSummary all = summarize(everything(), 16);
   EXPECT_EQ(all.a_bits, 8);
   EXPECT_EQ(all.kv_bits, 4);

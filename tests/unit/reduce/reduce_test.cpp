@@ -237,6 +237,18 @@ TEST_F(Reduce, RefusesTamperedCertificates) {
     r.put("certificate/calls", std::vector<int64_t>{7, 0});
     test::seal_certificate(r);
   });
+  unproven("rounded to none, the config promises int8_token", [](record::RunRecord& r) {
+    r.put("certificate/activations", std::vector<std::string>{"int8_token", "none"});
+    test::seal_certificate(r);
+  });
+  unproven("inputs of 6 of 7 calls", [](record::RunRecord& r) {
+    r.put("certificate/activation_calls", std::vector<int64_t>{7, 6});
+    test::seal_certificate(r);
+  });
+  unproven("certificate is incomplete", [](record::RunRecord& r) {
+    r.datasets.erase("certificate/activation_calls");
+    test::seal_certificate(r);
+  });
   unproven("nothing was quantized", [](record::RunRecord& r) {
     r.put("certificate/canary", std::vector<double>{0.0});
     test::seal_certificate(r);

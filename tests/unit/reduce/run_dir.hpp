@@ -71,6 +71,9 @@ inline void put_certificate(const std::string& config, bool quantized, record::R
     record.put(name, Integers{640, 640});
   for (const char* name : {"certificate/calls", "certificate/expected_calls"})
     record.put(name, Integers{7, 7});
+  for (const char* name : {"certificate/activations", "certificate/expected_activations"})
+    record.put(name, Texts(2, quantized ? "int8_token" : "none"));
+  record.put("certificate/activation_calls", Integers(2, quantized ? 7 : 0));
   record.put("certificate/sqnr_db", Reals{20, 21});
   record.put("certificate/sqnr_low_db", Reals{18, 18});
   record.put("certificate/sqnr_high_db", Reals{25, 25});

@@ -167,6 +167,26 @@ TEST(Plan, RefusesWhatCannotRunWithAReason) {
   }
 }
 
+TEST(Plan, ActivationFormatsRun) {
+  const Plan plan = plan_of(
+      with(with(tiny, "nowhere/at-all", "phi-3.5-mini"), "  C1:",
+           "  A8: {scope: all_linear, weights: fp8_e4m3/channel, activations: fp8_e4m3/token}\n"
+           "  A4: {scope: mlp, weights: int4/g128, activations: int4/token}\n"
+           "  alone: {scope: mlp, weights: bf16, activations: int8/token}\n  C1:"));
+  EXPECT_EQ(plan.refusals.size(), 1u) << told_refusals(plan);
+  EXPECT_TRUE(refused(plan, "alone", "", "int8 activations need quantized weights"))
+      << told_refusals(plan);
+  std::set<std::string> running;
+  for (const auto& run : plan.runs) {
+    running.insert(plan.study.configs[run.config].name);
+    EXPECT_GT(run.cost, 0);
+  }
+  EXPECT_TRUE(running.contains("A8") && running.contains("A4"));
+  EXPECT_NE(plan_text(plan, 1).find("fp8_e4m3 channel fp32, activations fp8_e4m3/token"),
+            std::string::npos)
+      << plan_text(plan, 1);
+}
+
 TEST(Plan, RefusesEverythingWhereTheBaselineCannotRun) {
   const Plan plan =
       plan_of(with(tiny, "C0: {}", "C0: {scope: mlp, weights: int4/g128, method: gptq}"));
@@ -280,6 +300,16 @@ TEST(Plan, ShippedStudiesPredictMemoryFromPublishedShapes) {
   EXPECT_EQ(plan.weight_bytes_max, weight_cost(plan.shape, {}).resident);
   EXPECT_GT(plan.peak_bytes, plan.weight_bytes_max);
   EXPECT_GT(plan.runs.at(0).cost, 0);
+}
+
+// What it refuses are workloads, for all configs alike; C1 rounds activations and runs.
+TEST(Plan, TheScaleMetadataStudyRefusesNoConfig) {
+  const Plan plan = make_plan(read_study(source + "/configs/smq_phi35.yaml"), {});
+  for (const Refusal& refusal : plan.refusals) EXPECT_EQ(refusal.config, "") << refusal.reason;
+  std::set<std::string> running;
+  for (const auto& run : plan.runs) running.insert(plan.study.configs[run.config].name);
+  EXPECT_EQ(running.size(), plan.study.configs.size());
+  EXPECT_TRUE(running.contains("C1"));
 }
 
 TEST(Plan, AHundredThousandRunsPlanInTime) {
