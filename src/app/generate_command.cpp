@@ -105,9 +105,11 @@ int generate_command(const Arguments& arguments) {
                                     settings.threads != 0 ? settings.threads : threads_of_rank(1));
   const auto folder = model::resolve_model(settings.model, std::filesystem::current_path());
   const auto checkpoint = model::Checkpoint::open(folder);
-  const quant::QuantConfig config =
+  const StudyConfig wanted =
       config_of_study(settings.study, settings.config, checkpoint->config().is_ssm());
-  const auto model = model::build_model(checkpoint, config, context);
+  // Beside the text, which goes to where it is read on.
+  const auto tell = [](const std::string& line) { std::cerr << line << "\n"; };
+  const auto model = build_model(wanted, checkpoint, context, tell);
   if (settings.has_tokens) {
     const std::vector<int32_t> prompt = parse_ids(settings.tokens);
     std::cout << nlohmann::json(continue_greedily(context, *model, prompt, settings)).dump()

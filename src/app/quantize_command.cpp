@@ -38,13 +38,17 @@ int quantize_command(const Arguments& arguments) {
   const auto context = make_context({}, threads != 0 ? threads : threads_of_rank(1));
   const auto checkpoint =
       model::Checkpoint::open(model::resolve_model(model_name, fs::current_path()));
-  const quant::QuantConfig config =
-      config_of_study(study, config_name, checkpoint->config().is_ssm());
+  const StudyConfig wanted = config_of_study(study, config_name, checkpoint->config().is_ssm());
+  const auto tell = [](const std::string& line) { std::cout << line << "\n"; };
   model::LoadReport report;
-  const auto model = model::build_model(checkpoint, config, context, nullptr, &report);
-  model::write_quantized(*model, *checkpoint, config, out, dequantized, report);
+  const auto model = build_model(wanted, checkpoint, context, tell, &report);
+  model::write_quantized(*model, *checkpoint, wanted.config, out, dequantized, report);
   std::cout << "wrote " << out << ": " << report.errors.size() << " linears quantized in "
             << report.quantize_seconds << " s\n";
+  if (dequantized && quant::has_scales(wanted.config.activations.id)) {
+    std::cout << "note: an ordinary checkpoint says nothing of activations: who reads this one "
+                 "multiplies inputs as they are\n";
+  }
   return 0;
 }
 

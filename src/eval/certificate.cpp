@@ -106,6 +106,30 @@ LinearCalls calls_between(const Counts& before, const Counts& after, const std::
   return calls;
 }
 
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+struct RoundingColumns {
+  std::vector<std::string> found, expected;
+  std::vector<int64_t> calls;
+  std::vector<double> absmax;
+
+  void add(const model::Linear& linear, const LinearCalls& run, const std::string& promised) {
+    const quant::ActivationFormat& format = linear.activations.format;
+    const bool fixed =
+        quant::has_scales(format.id) && format.scale == quant::ActivationScale::tensor;
+    found.push_back(run.activations);
+    expected.push_back(promised);
+    calls.push_back(run.activation_calls);
+    absmax.push_back(fixed ? linear.activations.absmax : nan);
+  }
+  void put(RunRecord& record) {
+    record.put("certificate/activations", std::move(found));
+    record.put("certificate/expected_activations", std::move(expected));
+    record.put("certificate/activation_calls", std::move(calls));
+    record.put("certificate/activation_absmax", std::move(absmax));
+  }
+};
+
 // Of the linears that the config promises to quantize, as their bytes are now.
 std::map<const model::Linear*, std::string> hashes_of_promised(const model::Model& model,
                                                                const quant::QuantConfig& config,
@@ -154,6 +178,28 @@ void put_errors(const Residency& residency, RunRecord& record) {
   record.put("layers/scale_bytes", std::move(scale_bytes));
 }
 
+// Of row i: whether inputs were rounded in every call that multiplied them, as promised.
+std::string rounding_problem(const RunRecord& record, size_t i) {
+  const std::string& tensor = column<std::string>(record, "certificate/tensor")[i];
+  const std::string& found = column<std::string>(record, "certificate/activations")[i];
+  const std::string& promised = column<std::string>(record, "certificate/expected_activations")[i];
+  if (found != promised) {
+    return "inputs of " + tensor + " were rounded to " + found + ", the config promises " +
+           promised;
+  }
+  const int64_t calls = column<int64_t>(record, "certificate/calls")[i];
+  const int64_t rounded = column<int64_t>(record, "certificate/activation_calls")[i];
+  if (rounded != (promised == "none" ? 0 : calls)) {
+    return tensor + ": inputs of " + std::to_string(rounded) + " of " + std::to_string(calls) +
+           " calls were rounded to " + promised;
+  }
+  if (promised.ends_with("_tensor") &&
+      !(column<double>(record, "certificate/activation_absmax")[i] > 0)) {
+    return tensor + ": its static scale comes from no calibrated magnitude";
+  }
+  return {};
+}
+
 // Why row i of the certificate does not hold, or empty.
 std::string row_problem(const RunRecord& record, size_t i) {
   const std::string& tensor = column<std::string>(record, "certificate/tensor")[i];
@@ -177,17 +223,7 @@ std::string row_problem(const RunRecord& record, size_t i) {
            " calls of kernels that read its packed bytes, the run needs " +
            std::to_string(expected_calls);
   }
-  const std::string& activations = column<std::string>(record, "certificate/activations")[i];
-  const std::string& promised = column<std::string>(record, "certificate/expected_activations")[i];
-  if (activations != promised) {
-    return "inputs of " + tensor + " were rounded to " + activations + ", the config promises " +
-           promised;
-  }
-  const int64_t rounded = column<int64_t>(record, "certificate/activation_calls")[i];
-  if (rounded != (promised == "none" ? 0 : calls)) {
-    return tensor + ": inputs of " + std::to_string(rounded) + " of " + std::to_string(calls) +
-           " calls were rounded to " + promised;
-  }
+  if (std::string problem = rounding_problem(record, i); !problem.empty()) return problem;
   const double sqnr = column<double>(record, "certificate/sqnr_db")[i];
   if (expected != "unquantized" &&
       !(sqnr >= column<double>(record, "certificate/sqnr_low_db")[i] &&
@@ -224,10 +260,10 @@ Witness::Witness(const model::Model& model)
 void Witness::finish(const model::Model& model, const quant::QuantConfig& config,
                      const Residency& residency, RunRecord& record, int threads) const {
   const auto hashes = hashes_of_promised(model, config, threads);
-  std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels, activations,
-      expected_rounding;
-  std::vector<int64_t> bytes, formula, calls, expected_calls, activation_calls;
+  std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels;
+  std::vector<int64_t> bytes, formula, calls, expected_calls;
   std::vector<double> sqnr, low, high;
+  RoundingColumns rounding;
   const auto forwards = static_cast<int64_t>(model::forward_count(model) - forwards_);
   const auto heads = static_cast<int64_t>(model::head_count(model) - heads_);
   for (const model::Linear* linear : model::linears(model)) {
@@ -248,12 +284,9 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
     kernels.push_back(run.kernels);
     calls.push_back(run.resident);
     expected_calls.push_back(linear->layer < 0 ? heads : forwards);
-    activations.push_back(run.activations);
-    expected_rounding.push_back(expected_activations(config, model, *linear));
-    activation_calls.push_back(run.activation_calls);
+    rounding.add(*linear, run, expected_activations(config, model, *linear));
 
     const quant::TensorError* error = find_error(residency, linear->name);
-    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     const quant::SqnrBand band =
         promised ? quant::sqnr_band(weight.spec, weight.cols) : quant::SqnrBand{nan, nan};
     sqnr.push_back(error == nullptr ? nan : -10 * std::log10(error->relative_mse));
@@ -270,9 +303,7 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
   record.put("certificate/kernels", std::move(kernels));
   record.put("certificate/calls", std::move(calls));
   record.put("certificate/expected_calls", std::move(expected_calls));
-  record.put("certificate/activations", std::move(activations));
-  record.put("certificate/expected_activations", std::move(expected_rounding));
-  record.put("certificate/activation_calls", std::move(activation_calls));
+  rounding.put(record);
   record.put("certificate/sqnr_db", std::move(sqnr));
   record.put("certificate/sqnr_low_db", std::move(low));
   record.put("certificate/sqnr_high_db", std::move(high));
@@ -324,7 +355,7 @@ std::string certificate_problem(const RunRecord& record) {
         return "the certificate's columns differ in length";
       }
     }
-    for (const char* path : {"sqnr_db", "sqnr_low_db", "sqnr_high_db"}) {
+    for (const char* path : {"sqnr_db", "sqnr_low_db", "sqnr_high_db", "activation_absmax"}) {
       if (column<double>(record, std::string("certificate/") + path).size() != rows) {
         return "the certificate's columns differ in length";
       }

@@ -47,13 +47,14 @@ class Shared {
 class Builder {
  public:
   Builder(Model& model, const device::Context& context, const Model* base, LoadReport* report,
-          RawWeights raw)
+          RawWeights raw, const ActivationRanges& ranges)
       : model_(model),
         config_(model.config),
         checkpoint_(*model.checkpoint),
         context_(context),
         shared_(base, checkpoint_),
         raw_(checkpoint_, context, raw),
+        ranges_(ranges),
         report_(report) {}
 
   void use_packed_folder() {
@@ -142,7 +143,21 @@ class Builder {
     const auto format =
         quant::activation_format(model_.quantization, linear.role, linear.layer, config_.layers);
     if (!kernels::rounds(context_, format)) return {};
-    return {format, 0};
+    const bool needs_range = quant::needs_activation_ranges(model_.quantization);
+    return {format, needs_range ? range_of(linear) : 0.0f};
+  }
+
+  // Of the linear's calibrated input: the packed folder's, else what the caller measured.
+  float range_of(const Linear& linear) const {
+    if (file_) {
+      const auto entry = file_->tensors.find(linear.name);
+      if (entry != file_->tensors.end()) return entry->second.activation_absmax;
+    }
+    const auto found = ranges_.find(linear.name);
+    if (found != ranges_.end()) return found->second;
+    throw_invalid("the range of what enters '" + linear.name + "' is not known",
+                  "config '" + model_.quantization.name + "' has static activation scales",
+                  "measure it on calibration data first");
   }
 
   bool tied(const Linear& linear) const {
@@ -340,6 +355,7 @@ class Builder {
   const device::Context& context_;
   Shared shared_;
   RawMatrices raw_;
+  const ActivationRanges& ranges_;
   LoadReport* report_;
   std::optional<QuantizationFile> file_;
   size_t packed_used_ = 0;
@@ -349,7 +365,8 @@ class Builder {
 
 std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const quant::QuantConfig& config, const device::Context& context,
-                                   const Model* base, LoadReport* report, RawWeights raw) {
+                                   const Model* base, LoadReport* report, RawWeights raw,
+                                   const ActivationRanges& ranges) {
   if (checkpoint->config().is_ssm()) {
     throw Error(ErrorKind::unavailable, "mamba2 models are not available yet",
                 "the engine of state-space models is not in this build");
@@ -366,7 +383,7 @@ std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
   model->quantization = config;
   model->compute = context.compute;
   model->place = context.place();
-  Builder builder(*model, context, base, report, raw);
+  Builder builder(*model, context, base, report, raw, ranges);
   builder.use_packed_folder();
   builder.build();
   return model;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -69,13 +70,18 @@ struct LoadReport {
 // copies them from another rank's GPU before the model is used.
 enum class RawWeights { read, received };
 
+// Largest magnitude of each linear's input, by the linear's name (activation_ranges.hpp).
+using ActivationRanges = std::map<std::string, float>;
+
 // Builds the model of one config. Tensors outside the scope are shared with `base` where it is
 // given (a model of the same checkpoint). A folder written by `qsweep quantize` is loaded packed
-// (checkpoint has quantization.json).
+// (checkpoint has quantization.json), with its own `ranges`; else a config with static activation
+// scales needs those of every linear that it quantizes.
 std::shared_ptr<Model> build_model(std::shared_ptr<const Checkpoint> checkpoint,
                                    const quant::QuantConfig& config, const device::Context& context,
                                    const Model* base = nullptr, LoadReport* report = nullptr,
-                                   RawWeights raw = RawWeights::read);
+                                   RawWeights raw = RawWeights::read,
+                                   const ActivationRanges& ranges = {});
 
 const ModelConfig& config_of(const Model& model);
 device::Compute compute_of(const Model& model);

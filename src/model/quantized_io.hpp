@@ -16,8 +16,9 @@ namespace qsweep::model {
 // quantization.json, checked.
 struct QuantizationFile {
   struct Tensor {
-    quant::TensorError error;  // carries spec, rows, cols and bytes
-    std::string hash;          // packed_hash
+    quant::TensorError error;     // carries spec, rows, cols and bytes
+    std::string hash;             // packed_hash
+    float activation_absmax = 0;  // of the input, where the config has static activation scales
   };
   bool dequantized = false;
   quant::QuantConfig config;

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "model/config_parts.hpp"
 #include "model/quantized_io.hpp"
+#include "quant/format/rtn.hpp"
 #include "quant/packed_io.hpp"
 
 namespace qsweep::model {
@@ -33,7 +35,7 @@ auto at_place(const Place& place, Read read) {
   }
 }
 
-QuantizationFile::Tensor read_tensor(const std::string& name, const Place& place) {
+QuantizationFile::Tensor read_tensor(const std::string& name, const Place& place, bool ranges) {
   QuantizationFile::Tensor tensor;
   quant::TensorError& error = tensor.error;
   error.tensor = name;
@@ -47,6 +49,11 @@ QuantizationFile::Tensor read_tensor(const std::string& name, const Place& place
   error.code_bytes = static_cast<uint64_t>(place.at("code_bytes").integer(0, max_bytes));
   error.scale_bytes = static_cast<uint64_t>(place.at("scale_bytes").integer(0, max_bytes));
   tensor.hash = hex_digest(place.at("sha256"));
+  if (ranges && quant::has_scales(error.spec.id)) {
+    tensor.activation_absmax =
+        static_cast<float>(number(place.at("activation_absmax"), quant::format::smallest_range,
+                                  std::numeric_limits<float>::max()));
+  }
   const std::string problem = quant::shape_problem(error.spec, error.rows, error.cols);
   if (!problem.empty()) place.fail("the format cannot hold this shape", problem);
   return tensor;
@@ -81,9 +88,10 @@ std::optional<QuantizationFile> read_quantization(const fs::path& folder) {
   file.bytes_after = static_cast<uint64_t>(root.at("bytes_after").integer(0, max_bytes));
   const Place tensors = root.at("tensors");
   if (!tensors.is_object()) tensors.fail("wrong type", "expected an object by linear name");
+  const bool ranges = quant::needs_activation_ranges(file.config);
   for (const auto& [name, value] : tensors.value().items()) {
     file.tensors[name] =
-        read_tensor(name, Place(value, path.string() + ": tensors." + name.substr(0, 200)));
+        read_tensor(name, Place(value, path.string() + ": tensors." + name.substr(0, 200)), ranges);
   }
   return file;
 }

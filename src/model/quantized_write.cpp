@@ -123,6 +123,9 @@ std::string quantization_text(const Model& model, const quant::QuantConfig& conf
                                     [&](const auto& error) { return error.tensor == linear.name; });
     expect(found != report.errors.end(), "the report has a row for every quantized linear");
     tensors[linear.name] = tensor_json(*found, linear.hash_when_packed);
+    if (linear.activations.absmax > 0) {
+      tensors[linear.name]["activation_absmax"] = linear.activations.absmax;
+    }
   });
   const ordered_json file = {
       {"qsweep_quantization", 1},

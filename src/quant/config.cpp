@@ -71,6 +71,7 @@ std::string calibration_readers(const QuantConfig& config) {
   }
   if (config.method.id != MethodId::rtn && config.method.id != MethodId::hqq)
     add(name_of(config.method.id));
+  if (needs_activation_ranges(config)) add("absmax");  // static scales of activations
   return readers.empty() ? "none" : readers;
 }
 

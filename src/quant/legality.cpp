@@ -147,7 +147,6 @@ std::string unavailable(const QuantConfig& config, bool) {
     return later("transform " + std::string(name_of(config.transforms[0].id)));
   if (config.method.id != MethodId::rtn)
     return later("method " + std::string(name_of(config.method.id)));
-  if (needs_activation_ranges(config)) return later("static activation scales");
   if (config.sharer) return later("cache-to-cache with a sharer");
   if (config.kv.id != KvId::none)
     return later("a KV cache in " + std::string(name_of(config.kv.id)));

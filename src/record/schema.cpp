@@ -169,6 +169,8 @@ constexpr auto dataset_table = std::to_array<DatasetInfo>({
      "format of inputs that the config promises", "linear"},
     {"certificate/activation_calls", Type::integer, "1",
      "kernel calls that rounded inputs of this linear", "linear"},
+    {"certificate/activation_absmax", Type::real, "1",
+     "calibrated magnitude behind a static scale of inputs; NaN where there is none", "linear"},
     {"certificate/sqnr_db", Type::real, "dB",
      "signal to quantization noise; NaN where not quantized", "linear"},
     {"certificate/sqnr_low_db", Type::real, "dB", "lower edge of the band the format promises",

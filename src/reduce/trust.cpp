@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <cmath>
 
 #include "base/hash.hpp"
 #include "eval/certificate.hpp"
@@ -17,6 +18,18 @@ const std::vector<std::string>* text_column(const RunRecord& record, const std::
   return found == record.datasets.end()
              ? nullptr
              : std::get_if<std::vector<std::string>>(&found->second.values);
+}
+
+// Of static scales, as text with all bits; empty where there is none.
+std::vector<std::string> ranges_of(const RunRecord& record, size_t tensors) {
+  std::vector<std::string> ranges(tensors);
+  const auto found = record.datasets.find("certificate/activation_absmax");
+  if (found == record.datasets.end()) return ranges;
+  const auto* values = std::get_if<std::vector<double>>(&found->second.values);
+  for (size_t i = 0; values != nullptr && i < std::min(tensors, values->size()); ++i) {
+    if (!std::isnan((*values)[i])) ranges[i] = fmt::format("{:a}", (*values)[i]);
+  }
+  return ranges;
 }
 
 // Why the file is not the run that the plan names, or empty.
@@ -75,11 +88,12 @@ void PackedAgreement::add(const std::string& config, size_t run, const RunRecord
   const auto* tensors = text_column(record, "certificate/tensor");
   const auto* hashes = text_column(record, "certificate/hash_packed");
   if (tensors == nullptr || hashes == nullptr || tensors->size() != hashes->size()) return;
+  const std::vector<std::string> ranges = ranges_of(record, tensors->size());
   Hashes by_tensor;
-  for (size_t i = 0; i < tensors->size(); ++i) by_tensor[(*tensors)[i]] = (*hashes)[i];
+  for (size_t i = 0; i < tensors->size(); ++i) by_tensor[(*tensors)[i]] = {(*hashes)[i], ranges[i]};
   std::string all;
-  for (const auto& [tensor, hash] : by_tensor)
-    all += fmt::format("{}:{}={};", tensor.size(), tensor, hash);
+  for (const auto& [tensor, held] : by_tensor)
+    all += fmt::format("{}:{}={},{};", tensor.size(), tensor, held.hash_packed, held.absmax);
   Variant& variant = configs_[config][sha256_hex(all)];
   if (variant.runs.empty()) variant.hashes = std::move(by_tensor);
   variant.runs.push_back(run);
@@ -99,17 +113,17 @@ std::vector<std::pair<size_t, std::string>> PackedAgreement::disagreements() con
     for (const auto& [digest, variant] : variants) {
       if (majority && &variant == largest) continue;
       const Hashes& other = &variant == largest ? variants.begin()->second.hashes : largest->hashes;
-      std::string tensor = "the list of tensors";
-      for (const auto& [name, hash] : variant.hashes) {
+      std::string tensor = "the list of tensors", what = "did not pack the same bytes";
+      for (const auto& [name, held] : variant.hashes) {
         const auto found = other.find(name);
-        if (found != other.end() && found->second == hash) continue;
+        if (found != other.end() && found->second == held) continue;
         tensor = name;
+        if (found != other.end() && found->second.hash_packed == held.hash_packed)
+          what = "were not calibrated alike";
         break;
       }
-      for (const size_t run : variant.runs) {
-        out.emplace_back(
-            run, fmt::format("runs of {} did not pack the same bytes: {} differs", config, tensor));
-      }
+      for (const size_t run : variant.runs)
+        out.emplace_back(run, fmt::format("runs of {} {}: {} differs", config, what, tensor));
     }
   }
   std::sort(out.begin(), out.end());

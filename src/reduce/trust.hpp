@@ -25,15 +25,20 @@ struct Trust {
 // Judges one record alone.
 Trust judge_record(const record::RunRecord& record, const sweep::PlanManifest::Entry& entry);
 
-// Collects what the accepted runs of every config packed, then names those that disagree: with the
-// strict majority of their config, or, where there is none, all of them.
+// Collects what the accepted runs of every config packed and calibrated, then names those that
+// disagree: with the strict majority of their config, or, where there is none, all of them.
 class PackedAgreement {
  public:
   void add(const std::string& config, size_t run, const record::RunRecord& record);
   std::vector<std::pair<size_t, std::string>> disagreements() const;  // run, reason; by run
 
  private:
-  using Hashes = std::map<std::string, std::string>;  // tensor -> hash_packed
+  struct Held {
+    std::string hash_packed;
+    std::string absmax;  // of a static scale of inputs, all its bits; else empty
+    bool operator==(const Held&) const = default;
+  };
+  using Hashes = std::map<std::string, Held>;  // by tensor
   struct Variant {
     Hashes hashes;
     std::vector<size_t> runs;

@@ -11,6 +11,7 @@
 #include "record/provenance.hpp"
 #include "record/record.hpp"
 #include "record/schema.hpp"
+#include "sweep/calibration.hpp"
 #include "sweep/plan/locate.hpp"
 #include "sweep/plan/text_tokens.hpp"
 
@@ -40,6 +41,13 @@ const quant::QuantConfig& held_config(const quant::QuantConfig& config, const mo
   return config.weights ? config : model::quantization_of(model);
 }
 
+// "absmax, wikitext2_train 128 x 2048"
+std::string calibration_name(const quant::ConfigSummary& summary, const Study& study) {
+  if (summary.calib_method == "none" || !study.calibration) return summary.calib_method;
+  return fmt::format("{}, {} {} x {}", summary.calib_method, study.calibration->data,
+                     study.calibration->samples, study.calibration->length);
+}
+
 void set_summary(const quant::QuantConfig& config, const Plan& plan, const device::Context& context,
                  record::RunRecord& record) {
   const quant::ConfigSummary summary = quant::summarize(config, bits_of(context.compute));
@@ -52,7 +60,7 @@ void set_summary(const quant::QuantConfig& config, const Plan& plan, const devic
   record.set("scale_format", summary.scale_format);
   record.set("quant_method", summary.quant_method);
   record.set("quant_backend", std::string(name_of(context.backend)));
-  record.set("calib_method", summary.calib_method);
+  record.set("calib_method", calibration_name(summary, plan.study));
   record.set("weight_format", summary.weight_format);
 }
 
@@ -117,13 +125,26 @@ bool Executor::drop_others(size_t keep) {
          }) > 0;
 }
 
+// Measured once and kept for all configs; empty where none are needed.
+const model::ActivationRanges& Executor::ranges_for(size_t config, const model::Model* baseline) {
+  static const model::ActivationRanges none;
+  if (!needs_calibration(*checkpoint_, plan_.study.configs[config])) return none;
+  if (!ranges_) {
+    const Calibrator calibrator{plan_.study, checkpoint_, *tokenizer_, options_.check_stop,
+                                options_.log};
+    ranges_ = calibrate(calibrator, options_.context, baseline);
+  }
+  return *ranges_;
+}
+
 Executor::Loaded Executor::load(size_t config, const model::Model* baseline,
                                 model::RawWeights raw) {
   const Stopwatch watch;
   load_checkpoint();
   Loaded loaded;
-  loaded.entry.model = model::build_model(checkpoint_, plan_.study.configs[config],
-                                          options_.context, baseline, &loaded.report, raw);
+  loaded.entry.model =
+      model::build_model(checkpoint_, plan_.study.configs[config], options_.context, baseline,
+                         &loaded.report, raw, ranges_for(config, baseline));
   loaded.entry.residency.errors = std::move(loaded.report.errors);
   loaded.seconds = watch.seconds();
   return loaded;
@@ -225,8 +246,12 @@ void Executor::run_cell(const Run& run, record::RunRecord& record) {
   eval::run_workload(input, record);
   const quant::QuantConfig& held = held_config(config, *resident.model);
   set_summary(held, plan_, options_.context, record);
-  // What a folder holds packed was quantized by `qsweep quantize`, on the CPU.
-  if (&held != &config) record.set("quant_backend", std::string("cpu"));
+  // What a folder holds packed was quantized by `qsweep quantize`, on the CPU and on its own data.
+  if (&held != &config) {
+    record.set("quant_backend", std::string("cpu"));
+    record.set("calib_method",
+               quant::summarize(held, bits_of(options_.context.compute)).calib_method);
+  }
   witness.finish(*resident.model, held, resident.residency, record, options_.context.threads);
 }
 

@@ -65,6 +65,7 @@ class Executor {
   };
   void load_checkpoint();
   Loaded load(size_t config, const model::Model* baseline, model::RawWeights raw);
+  const model::ActivationRanges& ranges_for(size_t config, const model::Model* baseline);
   Resident& keep(size_t config, Loaded loaded, model::Model* baseline);
   Resident& resident_model(size_t config);
   void make_room(size_t keep);
@@ -84,6 +85,7 @@ class Executor {
   std::map<size_t, Resident> models_;
   std::optional<Loaded> started_;  // the baseline, between the two steps
   std::map<std::string, eval::TokenizedText> texts_;
+  std::optional<model::ActivationRanges> ranges_;  // of linears' inputs, once a config needs them
   eval::ReferenceCache references_;
   uint64_t clock_ = 0;
   double load_seconds_ = 0;  // spent so far on making configs resident

@@ -81,6 +81,7 @@ void put_tables(const std::string& config, RunRecord& record) {
   for (const char* format_of : {"certificate/activations", "certificate/expected_activations"})
     record.put(format_of, Texts(n, "none"));
   record.put("certificate/activation_calls", Integers(n, 0));
+  record.put("certificate/activation_absmax", Reals(n, std::nan("")));
   const Reals sqnr = fill(n, [&] { return 18 + rng.uniform(); });
   record.put("certificate/sqnr_db", sqnr);
   record.put("certificate/sqnr_low_db", Reals(n, 5));

@@ -121,7 +121,8 @@ def wait_for_results(process, folder, count):
 # Datasets and metrics that must have the same bits wherever and whenever a run is done.
 QUALITY = ("metrics/perplexity.nll", "metrics/perplexity.kl", "metrics/perplexity.top1_agreement",
            "metrics/synthetic.value", "samples/window_nll", "samples/window_kl", "samples/window_tokens",
-           "samples/synthetic_items", "samples/output_ids", "layers/relative_mse", "certificate/hash_packed")
+           "samples/synthetic_items", "samples/output_ids", "layers/relative_mse", "certificate/hash_packed",
+           "certificate/activation_absmax")
 
 
 def quality(folder):

@@ -21,11 +21,8 @@ void require_inputs(const Plan& plan) {
   std::set<size_t> cells;
   for (const Run& run : plan.runs) cells.insert(run.cell);
   bool model = false;
-  std::set<std::string> texts;
   for (const size_t cell : cells) {
     model = model || eval::needs_model(plan.cells[cell].kind);
-    const auto* params = std::get_if<eval::PerplexityParams>(&plan.cells[cell].params);
-    if (params != nullptr) texts.insert(params->data);
   }
   if (model) {
     collect([&] {
@@ -33,8 +30,10 @@ void require_inputs(const Plan& plan) {
       model::Tokenizer::load(checkpoint->folder());
     });
   }
-  for (const std::string& text : texts) {
-    collect([&] { eval::find_text(text, plan.study.file); });
+  std::set<std::string> texts;
+  for (const eval::PerplexityParams& text : texts_of(plan)) {
+    if (!texts.insert(text.data).second) continue;
+    collect([&] { eval::find_text(text.data, plan.study.file); });
   }
   faults.throw_if_any();
 }

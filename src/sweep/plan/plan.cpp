@@ -14,8 +14,10 @@
 #include "eval/workload.hpp"
 #include "model/checkpoint.hpp"
 #include "record/schema.hpp"
+#include "sweep/plan/calibration_plan.hpp"
 #include "sweep/plan/cost.hpp"
 #include "sweep/plan/locate.hpp"
+#include "sweep/plan/texts.hpp"
 
 namespace qsweep::sweep {
 namespace {
@@ -23,10 +25,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t max_runs = 1000000;
-// Size of a text that is not here: WikiText-2's test set in tokens, rounded; and UTF-8 bytes a
-// token of English.
-constexpr int64_t usual_tokens = 300000;
-constexpr double bytes_per_token = 4;
 
 // Files if they are here, else a published shape; else nothing is known and costs are zero.
 void learn_model(Plan& plan) {
@@ -44,45 +42,6 @@ void learn_model(Plan& plan) {
   plan.shape = checkpoint->config();
   plan.shape_known = true;
   plan.model_fingerprint = checkpoint->fingerprint();
-}
-
-struct Text {
-  std::string sha256;  // empty: not here
-  int64_t tokens = usual_tokens;
-};
-
-// The texts of perplexity cells, each looked up and hashed once.
-class Texts {
- public:
-  explicit Texts(const Study& study) : study_(study) {}
-  Text of(const eval::Cell& cell) {
-    const auto* params = std::get_if<eval::PerplexityParams>(&cell.params);
-    if (params == nullptr) return {};
-    const auto [found, fresh] = texts_.try_emplace(params->data);
-    if (fresh) found->second = look_up(params->data);
-    return found->second;
-  }
-
- private:
-  Text look_up(const std::string& data) const {
-    try {
-      const auto file = eval::find_text(data, study_.file);
-      const auto size = static_cast<double>(std::filesystem::file_size(file));
-      return {sha256_file(file), static_cast<int64_t>(size / bytes_per_token)};
-    } catch (const Error&) {
-      return {};  // a plan needs no files; require_inputs says where it looked
-    } catch (const std::filesystem::filesystem_error&) {
-      return {};
-    }
-  }
-  const Study& study_;
-  std::map<std::string, Text> texts_;
-};
-
-bool needs_calibration(const quant::QuantConfig& config) {
-  return !config.transforms.empty() || config.method.id != quant::MethodId::rtn ||
-         (config.activations.id != quant::ActivationId::none &&
-          config.activations.scale == quant::ActivationScale::tensor);
 }
 
 size_t index_of(const Study& study, const std::string& name) {
@@ -200,7 +159,8 @@ class Planner {
   std::string problem_of(const quant::QuantConfig& config) const {
     std::string problem = quant::config_problem(config, plan_.shape_known && plan_.shape.is_ssm());
     if (problem.empty() && plan_.shape_known) problem = linears_problem(plan_.shape, config);
-    return problem;
+    if (!problem.empty()) return problem;
+    return calibration_problem(plan_.study, config, plan_.shape_known ? &plan_.shape : nullptr);
   }
 
   // A config that cannot run is refused wherever a model is needed; the others need the baseline
@@ -231,6 +191,20 @@ class Planner {
     }
   }
 
+  // Its sequences are as a perplexity's windows without overlap.
+  void predict_calibration(CostInput input, size_t config) {
+    if (!plan_.study.calibration || plan_.calibration_seconds > 0) return;
+    if (!quant::needs_activation_ranges(plan_.study.configs[config])) return;
+    eval::Cell cell;
+    eval::PerplexityParams params = calibration_text(*plan_.study.calibration);
+    params.window = params.stride = plan_.study.calibration->length;
+    params.reference = false;
+    cell.params = params;
+    input.text_tokens = texts_.of(params.data).tokens;
+    input.config = input.baseline;
+    plan_.calibration_seconds = predict_seconds(cell, input);
+  }
+
   void predict() {
     seconds_.assign(open_.size(), 0.0);
     std::vector<WeightCost> weights(plan_.study.configs.size());
@@ -253,6 +227,7 @@ class Planner {
         input.config = weights[c];
         seconds_[at(c, k)] = predict_seconds(plan_.cells[k], input);
         if (!needs_model(k)) continue;
+        predict_calibration(input, c);
         plan_.weight_bytes_max = std::max(plan_.weight_bytes_max, weights[c].resident);
         plan_.peak_bytes = std::max(plan_.peak_bytes, weights[c].resident + working);
       }
@@ -268,8 +243,9 @@ class Planner {
     std::string text = "{\"baseline\":" +
                        (perplexity != nullptr && perplexity->reference ? baseline_json : "null");
     json calibration;
-    if (study.calibration && needs_calibration(config(c))) {
+    if (study.calibration && reads_calibration(config(c))) {
       calibration = {{"data", study.calibration->data},
+                     {"data_sha256", texts_.of(study.calibration->data).sha256},
                      {"samples", study.calibration->samples},
                      {"length", study.calibration->length}};
     }

@@ -55,14 +55,19 @@ struct Plan {
   model::ModelConfig shape;       // from the model's files, or a published shape
   bool shape_known = false;
   std::vector<eval::Cell> cells;
-  std::vector<Run> runs;          // grid order: repeat, cell, config
-  std::vector<Refusal> refusals;  // an empty config, workload or lengths stands for all
-  Rates rates;                    // what the costs rest on
-  uint64_t weight_bytes_max = 0;  // largest config's weights
-  uint64_t peak_bytes = 0;        // estimated memory of a rank with one config resident
+  std::vector<Run> runs;           // grid order: repeat, cell, config
+  std::vector<Refusal> refusals;   // an empty config, workload or lengths stands for all
+  Rates rates;                     // what the costs rest on
+  uint64_t weight_bytes_max = 0;   // largest config's weights
+  uint64_t peak_bytes = 0;         // estimated memory of a rank with one config resident
+  double calibration_seconds = 0;  // predicted, once on each rank that runs a config that needs it
 };
 
 Plan make_plan(const Study& study, const PlanOptions& options);
+
+// Every text that the planned runs read, calibration's among them, once each, as its tokens are
+// asked for.
+std::vector<eval::PerplexityParams> texts_of(const Plan& plan);
 
 // Hash over the canonical claims, stored before the first run: later claims are exploratory.
 std::string claims_hash(const std::vector<Claim>& claims);

@@ -121,6 +121,15 @@ std::string summary_text(const Plan& plan, const Sum& total, const Schedule& sch
         fmt::format("  memory of a rank {} with one config resident (weights of the largest {})\n",
                     human_bytes(plan.peak_bytes), human_bytes(plan.weight_bytes_max));
   }
+  if (plan.calibration_seconds > 0) {
+    const Calibration& calibration = *plan.study.calibration;
+    text += fmt::format(
+        "  calibration on up to {} x {} tokens of {}, about {} more on each rank that runs a "
+        "config "
+        "with static activation scales\n",
+        calibration.samples, calibration.length, calibration.data,
+        human_seconds(plan.calibration_seconds));
+  }
   return text;
 }
 

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -96,21 +95,18 @@ eval::TokenizedText tokens_of(const Study& study, const eval::PerplexityParams& 
 TokenReport stage_tokens(const Plan& plan) {
   TokenReport report;
   const Stopwatch watch;
-  std::set<std::pair<std::string, int64_t>> seen;
   fs::path folder;
   std::optional<model::Tokenizer> tokenizer;
-  for (const Run& run : plan.runs) {
-    const auto* params = std::get_if<eval::PerplexityParams>(&plan.cells[run.cell].params);
-    if (params == nullptr || !seen.emplace(params->data, params->max_tokens).second) continue;
+  for (const eval::PerplexityParams& params : texts_of(plan)) {
     if (folder.empty()) folder = locate_model(plan.study);
-    const fs::path text = eval::find_text(params->data, plan.study.file);
-    const std::string key = key_of(text, folder, params->max_tokens);
+    const fs::path text = eval::find_text(params.data, plan.study.file);
+    const std::string key = key_of(text, folder, params.max_tokens);
     const fs::path file = token_file(plan.study, key);
     auto tokens = read_tokens(file, key);
     ++report.texts;
     if (!tokens) {
       if (!tokenizer) tokenizer = model::Tokenizer::load(folder);
-      tokens = eval::tokenize_text(text, *tokenizer, params->max_tokens);
+      tokens = eval::tokenize_text(text, *tokenizer, params.max_tokens);
       write_file_atomic(file, pack(*tokens, key));
       ++report.made;
     }

@@ -11,8 +11,8 @@
 
 namespace qsweep::sweep {
 
-// What a perplexity cell reads: from the staged tokens if they are there and whole, else computed.
-// `model_folder`: where the tokenizer was loaded.
+// What a perplexity cell or a calibration reads: from the staged tokens if they are there and
+// whole, else computed. `model_folder`: where the tokenizer was loaded.
 eval::TokenizedText tokens_of(const Study& study, const eval::PerplexityParams& params,
                               const model::Tokenizer& tokenizer,
                               const std::filesystem::path& model_folder);

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "eval/workload.hpp"
 #include "model/structure.hpp"
 
@@ -28,7 +30,8 @@ class Certificate : public ::testing::Test {
 
   void build() {
     model::LoadReport report;
-    model_ = model::build_model(checkpoint_, config_, context_, baseline_.get(), &report);
+    model_ = model::build_model(checkpoint_, config_, context_, baseline_.get(), &report,
+                                model::RawWeights::read, ranges_);
     residency_.errors = report.errors;
     residency_.canary = measure_canary(context_, *model_, *baseline_);
   }
@@ -71,6 +74,7 @@ class Certificate : public ::testing::Test {
   quant::QuantConfig config_;
   std::shared_ptr<model::Model> baseline_, model_;
   Residency residency_;
+  model::ActivationRanges ranges_;
 };
 
 TEST_F(Certificate, HoldsForAnHonestRun) {
@@ -191,6 +195,28 @@ TEST_F(Certificate, BreaksWhenInputsAreRoundedToAnotherFormat) {
   const record::RunRecord record = certify([&] { run(); });
   EXPECT_NE(certificate_problem(record).find("the config promises int8_token"), std::string::npos)
       << certificate_problem(record);
+}
+
+TEST_F(Certificate, HoldsForStaticScalesAndNamesTheirRanges) {
+  for (const model::Linear* linear : model::linears(*baseline_)) ranges_[linear->name] = 3;
+  build_with_activations();
+  config_.activations.scale = quant::ActivationScale::tensor;
+  build();
+  const record::RunRecord record = certify([&] { run(); });
+  EXPECT_EQ(certificate_problem(record), "");
+  const auto absmax =
+      std::get<std::vector<double>>(record.datasets.at("certificate/activation_absmax").values);
+  const auto promised = std::get<std::vector<std::string>>(
+      record.datasets.at("certificate/expected_activations").values);
+  for (size_t i = 0; i < absmax.size(); ++i) {
+    EXPECT_EQ(absmax[i] == 3, promised[i] == "fp8_e4m3_tensor") << i;
+    EXPECT_EQ(std::isnan(absmax[i]), promised[i] == "none") << i;
+  }
+  // Rounded by another range it is another model.
+  const auto three = model_;
+  for (auto& [linear, range] : ranges_) range = 2;
+  build();
+  EXPECT_TRUE(measure_canary(context_, *three, *model_).has_value());
 }
 
 // The same packed weights under other activations are another model, which the canary must show.

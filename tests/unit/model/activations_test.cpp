@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "model/activation_ranges.hpp"
 #include "model/quantized_io.hpp"
 #include "unit/model/rounded_inputs.hpp"
 
@@ -37,6 +38,10 @@ std::vector<QuantConfig> configs() {
       config_of("W4A8", {Scope::mlp}, {FormatId::int4, 128}, {ActivationId::int8, token}),
       config_of("W4A4", {Scope::attention}, {FormatId::int4, 128}, {ActivationId::int4, token}),
       config_of("W8A16", {Scope::all_linear}, {FormatId::int8}, {ActivationId::bf16, token}),
+      config_of("W8A8s", {Scope::all_linear, Scope::lm_head}, {FormatId::int8},
+                {ActivationId::int8, ActivationScale::tensor}),
+      config_of("C1s", {Scope::mlp}, {FormatId::fp8_e4m3},
+                {ActivationId::fp8_e4m3, ActivationScale::tensor}),
   };
 }
 
@@ -45,18 +50,29 @@ QuantConfig weights_only(QuantConfig config) {
   return config;
 }
 
+// Other tokens than the prompt's, so that some of its inputs saturate.
+const std::vector<std::vector<int32_t>> calibration = {{8, 100, 7, 7, 350}, {2, 61, 1000}};
+
 const std::vector<int32_t> prompt = {5, 17, 900, 3, 3, 250, 77, 1, 42};
 
 class RoundedInputs : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     checkpoint_ = model::Checkpoint::open(fs::path(QSWEEP_SOURCE_DIR) / "data" / GetParam());
+    ranges_ = measure({});
+  }
+  model::ActivationRanges measure(const device::Context& context) {
+    const auto plain = model::build_model(checkpoint_, {}, context);
+    const std::vector<std::span<const int32_t>> sequences(calibration.begin(), calibration.end());
+    return model::measure_activation_ranges(context, *plain, sequences);
   }
   std::shared_ptr<model::Model> build(const QuantConfig& config,
                                       const device::Context& context = {}) {
-    return model::build_model(checkpoint_, config, context);
+    return model::build_model(checkpoint_, config, context, nullptr, nullptr,
+                              model::RawWeights::read, ranges_);
   }
   std::shared_ptr<const model::Checkpoint> checkpoint_;
+  model::ActivationRanges ranges_;
 };
 
 uint64_t activation_calls(const model::Linear& linear) {
@@ -144,32 +160,97 @@ TEST_P(RoundedInputs, FollowTheWeightsOfTheirLayer) {
   EXPECT_EQ(activation_calls(model->blocks[1].down), 1u);
 }
 
-TEST_P(RoundedInputs, SurviveAPackedFolder) {
-  const fs::path folder =
-      fs::path(testing::TempDir()) / ("qsweep_activations_" + std::to_string(::getpid()));
+// ---- packed folders
+
+class PackedInputs : public RoundedInputs {
+ protected:
+  void SetUp() override {
+    RoundedInputs::SetUp();
+    folder_ = fs::path(testing::TempDir()) / ("qsweep_activations_" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  std::shared_ptr<model::Model> write(const QuantConfig& config) {
+    model::LoadReport report;
+    const auto built = model::build_model(checkpoint_, config, {}, nullptr, &report,
+                                          model::RawWeights::read, ranges_);
+    model::write_quantized(*built, *checkpoint_, config, folder_, false, report);
+    return built;
+  }
+  fs::path folder_;
+};
+
+TEST_P(PackedInputs, KeepTheirBits) {
+  for (const QuantConfig& config : configs()) {
+    const auto built = write(config);
+    const auto loaded = model::build_model(model::Checkpoint::open(folder_), {}, {});
+    EXPECT_EQ(test::observe({}, *loaded, prompt).logits, test::observe({}, *built, prompt).logits)
+        << config.name;
+    const auto before = model::linears(std::as_const(*built)),
+               after = model::linears(std::as_const(*loaded));
+    for (size_t i = 0; i < before.size(); ++i)
+      EXPECT_EQ(before[i]->activations, after[i]->activations) << before[i]->name;
+  }
+}
+
+TEST_P(PackedInputs, RefuseOtherActivations) {
   const QuantConfig config = configs()[0];
-  model::LoadReport report;
-  const auto built = model::build_model(checkpoint_, config, {}, nullptr, &report);
-  fs::create_directories(folder);
-  model::write_quantized(*built, *checkpoint_, config, folder, false, report);
-  const auto packed = model::Checkpoint::open(folder);
-  const auto loaded = model::build_model(packed, {}, {});
-  const std::vector<float> logits = test::observe({}, *loaded, prompt).logits;
-  EXPECT_EQ(logits, test::observe({}, *built, prompt).logits);
-  EXPECT_EQ(activation_calls(loaded->blocks[0].o), 1u);
+  write(config);
+  const auto packed = model::Checkpoint::open(folder_);
   QuantConfig other = config;
   other.activations.id = ActivationId::int8;
   EXPECT_THROW(model::build_model(packed, other, {}), Error);
   other = {};
   other.activations.id = ActivationId::bf16;
   EXPECT_THROW(model::build_model(packed, other, {}), Error);
-  fs::remove_all(folder);
 }
 
+TEST_P(PackedInputs, RefuseDamagedRanges) {
+  write(configs()[5]);
+  const fs::path file = folder_ / "quantization.json";
+  const std::string about = read_file(file, 1 << 28);
+  const size_t begin = about.find("\"activation_absmax\": ") + 21;
+  const size_t end = about.find_first_of(",\n", begin);
+  for (const char* damage : {"0", "-1", "1e39", "1e-9", "null", "\"1\"", "[1]"}) {
+    write_file_atomic(file, about.substr(0, begin) + damage + about.substr(end));
+    EXPECT_THROW(model::build_model(model::Checkpoint::open(folder_), {}, {}), Error) << damage;
+  }
+  std::string renamed = about;
+  write_file_atomic(file, renamed.replace(begin - 4, 1, "y"));
+  EXPECT_THROW(model::build_model(model::Checkpoint::open(folder_), {}, {}), Error);
+  write_file_atomic(file, about);
+  EXPECT_NO_THROW(model::build_model(model::Checkpoint::open(folder_), {}, {}));
+}
+
+// ---- calibration
+
+TEST_P(RoundedInputs, RangesAreTheLargestThatTheLinearsSee) {
+  const auto plain = model::build_model(checkpoint_, {}, {});
+  std::map<std::string, float> expected;
+  for (const auto& tokens : calibration) {
+    for (const auto& [linear, x] : test::observe({}, *plain, tokens).inputs) {
+      for (const float value : x) expected[linear] = std::max(expected[linear], std::fabs(value));
+    }
+  }
+  EXPECT_EQ(ranges_, expected);
+  EXPECT_EQ(ranges_.size(), model::linears(std::as_const(*plain)).size());
+  EXPECT_EQ(ranges_, measure({.threads = 3}));
+}
+
+TEST_P(RoundedInputs, StaticScalesAreRefusedWithoutRanges) {
+  EXPECT_THROW(model::build_model(checkpoint_, configs()[5], {}), Error);
+  ranges_.erase("lm_head");
+  EXPECT_THROW(build(configs()[5]), Error);
+  EXPECT_NO_THROW(build(configs()[6])) << "the head is not in its scope";
+}
+
+std::string name_of_miniature(const testing::TestParamInfo<const char*>& mini) {
+  return std::string(mini.param).replace(4, 1, "_");
+}
 INSTANTIATE_TEST_SUITE_P(Shipped, RoundedInputs, testing::Values("mini-phi3", "mini-llama"),
-                         [](const auto& mini) {
-                           return std::string(mini.param).replace(4, 1, "_");
-                         });
+                         name_of_miniature);
+INSTANTIATE_TEST_SUITE_P(Shipped, PackedInputs, testing::Values("mini-phi3", "mini-llama"),
+                         name_of_miniature);
 
 }  // namespace
 }  // namespace qsweep

@@ -289,6 +289,8 @@ TEST(Legality, ActivationsRunWhereWeightsHaveScales) {
     QuantConfig config = mlp_int4();
     config.activations.id = id;
     EXPECT_EQ(config_problem(config, false), "") << name;
+    config.activations.scale = ActivationScale::tensor;
+    EXPECT_EQ(config_problem(config, false), "") << name;
     config.weights = FormatSpec{};
     EXPECT_EQ(config_problem(config, false).empty(), !has_scales(id)) << name;
   }
@@ -300,10 +302,6 @@ TEST(Legality, NotYetHasItsReason) {
       {"transform quarot", false,
        [](QuantConfig& c) {
          c.transforms = {{TransformId::quarot, {}}};
-       }},
-      {"static activation scales", false,
-       [](QuantConfig& c) {
-         c.activations = {ActivationId::int8, ActivationScale::tensor};
        }},
       {"KV cache in nf4", false, [](QuantConfig& c) { c.kv.id = KvId::nf4; }},
       {"keeps a part", false,
@@ -359,7 +357,7 @@ TEST(Summary, OfNothingAndOfC4) {
   const ConfigSummary all = summarize(everything(), 16);
   EXPECT_EQ(all.a_bits, 8);
   EXPECT_EQ(all.kv_bits, 4);
-  EXPECT_EQ(all.calib_method, "smoothquant+gptq");
+  EXPECT_EQ(all.calib_method, "smoothquant+gptq+absmax");
   EXPECT_EQ(all.weight_format, "int4 g64 asym e5m3-unsigned-up; last 4: bf16; 0-3: int4 g128 fp32");
 }
 

@@ -245,6 +245,11 @@ TEST_F(Reduce, RefusesTamperedCertificates) {
     r.put("certificate/activation_calls", std::vector<int64_t>{7, 6});
     test::seal_certificate(r);
   });
+  unproven("comes from no calibrated magnitude", [](record::RunRecord& r) {
+    for (const char* name : {"certificate/activations", "certificate/expected_activations"})
+      r.put(name, std::vector<std::string>(2, "int8_tensor"));
+    test::seal_certificate(r);
+  });
   unproven("certificate is incomplete", [](record::RunRecord& r) {
     r.datasets.erase("certificate/activation_calls");
     test::seal_certificate(r);
@@ -285,6 +290,28 @@ TEST_F(Reduce, RunsOfAConfigMustPackTheSameBytes) {
   EXPECT_EQ(row.status, RunStatus::unproven);
   EXPECT_EQ(row.error, "runs of C3 did not pack the same bytes: layers.1.down differs");
   EXPECT_EQ(reduce(dir).unproven, 1) << "the majority stands";
+}
+
+TEST_F(Reduce, RunsOfAConfigMustBeCalibratedAlike) {
+  for (const Entry& run : plan.runs) {
+    if (run.config != "C3" || run.kind == "synthetic") continue;
+    const double absmax = run.repeat == 1 && run.workload == "profile" ? 2.5 : 2.25;
+    rewrite(run, [&](record::RunRecord& r) {
+      for (const char* name : {"certificate/activations", "certificate/expected_activations"})
+        r.put(name, std::vector<std::string>(2, "int8_tensor"));
+      r.put("certificate/activation_absmax", std::vector<double>{1, absmax});
+      test::seal_certificate(r);
+    });
+  }
+  const ReduceReport report = reduce(dir);
+  size_t others = 0;
+  for (const RunRow& row : report.runs) {
+    if (row.status != RunStatus::unproven) continue;
+    EXPECT_EQ(row.error, "runs of C3 were not calibrated alike: layers.1.down differs");
+    ++others;
+  }
+  EXPECT_GT(others, 0u);
+  EXPECT_EQ(report.unproven, static_cast<int64_t>(others));
 }
 
 TEST(PackedAgreement, WithoutMajorityNoneStands) {

@@ -74,6 +74,7 @@ inline void put_certificate(const std::string& config, bool quantized, record::R
   for (const char* name : {"certificate/activations", "certificate/expected_activations"})
     record.put(name, Texts(2, quantized ? "int8_token" : "none"));
   record.put("certificate/activation_calls", Integers(2, quantized ? 7 : 0));
+  record.put("certificate/activation_absmax", Reals(2, std::nan("")));
   record.put("certificate/sqnr_db", Reals{20, 21});
   record.put("certificate/sqnr_low_db", Reals{18, 18});
   record.put("certificate/sqnr_high_db", Reals{25, 25});

@@ -14,68 +14,17 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "sweep/plan/cost.hpp"
+#include "unit/sweep/tiny_plan.hpp"
 
 namespace qsweep::sweep {
 namespace {
+
+using namespace tiny_plan;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 
 const std::string source = QSWEEP_SOURCE_DIR;
-
-// A model that is nowhere and has no published shape, so that nothing of this machine enters.
-const std::string tiny = R"(study: tiny
-model: nowhere/at-all
-seed: 5
-repeats: 2
-configs:
-  C0: {}
-  C1: {scope: mlp, weights: int4/g128/e5m5}
-workloads:
-  profile: {prompt: [4, 8], output: 2}
-  perplexity: {data: no-such.txt, window: 8, stride: 4, repeats: 1}
-claims:
-  b: {equivalent: [C0, C1], metric: perplexity.nll, within: 1%}
-  a: {better: [C1, C0], metric: profile.tpot_ms}
-)";
-
-Plan plan_of(const std::string& yaml, const PlanOptions& options = {}) {
-  return make_plan(parse_study(yaml, "study.yaml"), options);
-}
-
-PlanOptions only(std::vector<std::string> globs) {
-  PlanOptions options;
-  options.only = std::move(globs);
-  return options;
-}
-PlanOptions repeated(int64_t repeats) {
-  PlanOptions options;
-  options.repeats = repeats;
-  return options;
-}
-
-std::string with(std::string text, const std::string& from, const std::string& to) {
-  const size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-bool refused(const Plan& plan, const std::string& config, const std::string& workload,
-             const std::string& part) {
-  for (const Refusal& refusal : plan.refusals) {
-    if (refusal.config == config && refusal.workload == workload &&
-        refusal.reason.find(part) != std::string::npos)
-      return true;
-  }
-  return false;
-}
-
-std::string told_refusals(const Plan& plan) {
-  std::string text;
-  for (const Refusal& r : plan.refusals)
-    text += r.config + "/" + r.workload + "/" + r.lengths + ": " + r.reason + "\n";
-  return text;
-}
 
 TEST(Plan, GridIsRepeatThenCellThenConfig) {
   const Plan plan = plan_of(tiny);
@@ -165,26 +114,6 @@ TEST(Plan, RefusesWhatCannotRunWithAReason) {
     EXPECT_TRUE(config == "C0" || config == "C1" || config == "C0_aa") << config;
     EXPECT_NE(plan.cells[run.cell].lengths, "p131072_o2");
   }
-}
-
-TEST(Plan, ActivationFormatsRun) {
-  const Plan plan = plan_of(
-      with(with(tiny, "nowhere/at-all", "phi-3.5-mini"), "  C1:",
-           "  A8: {scope: all_linear, weights: fp8_e4m3/channel, activations: fp8_e4m3/token}\n"
-           "  A4: {scope: mlp, weights: int4/g128, activations: int4/token}\n"
-           "  alone: {scope: mlp, weights: bf16, activations: int8/token}\n  C1:"));
-  EXPECT_EQ(plan.refusals.size(), 1u) << told_refusals(plan);
-  EXPECT_TRUE(refused(plan, "alone", "", "int8 activations need quantized weights"))
-      << told_refusals(plan);
-  std::set<std::string> running;
-  for (const auto& run : plan.runs) {
-    running.insert(plan.study.configs[run.config].name);
-    EXPECT_GT(run.cost, 0);
-  }
-  EXPECT_TRUE(running.contains("A8") && running.contains("A4"));
-  EXPECT_NE(plan_text(plan, 1).find("fp8_e4m3 channel fp32, activations fp8_e4m3/token"),
-            std::string::npos)
-      << plan_text(plan, 1);
 }
 
 TEST(Plan, RefusesEverythingWhereTheBaselineCannotRun) {
@@ -300,16 +229,6 @@ TEST(Plan, ShippedStudiesPredictMemoryFromPublishedShapes) {
   EXPECT_EQ(plan.weight_bytes_max, weight_cost(plan.shape, {}).resident);
   EXPECT_GT(plan.peak_bytes, plan.weight_bytes_max);
   EXPECT_GT(plan.runs.at(0).cost, 0);
-}
-
-// What it refuses are workloads, for all configs alike; C1 rounds activations and runs.
-TEST(Plan, TheScaleMetadataStudyRefusesNoConfig) {
-  const Plan plan = make_plan(read_study(source + "/configs/smq_phi35.yaml"), {});
-  for (const Refusal& refusal : plan.refusals) EXPECT_EQ(refusal.config, "") << refusal.reason;
-  std::set<std::string> running;
-  for (const auto& run : plan.runs) running.insert(plan.study.configs[run.config].name);
-  EXPECT_EQ(running.size(), plan.study.configs.size());
-  EXPECT_TRUE(running.contains("C1"));
 }
 
 TEST(Plan, AHundredThousandRunsPlanInTime) {
