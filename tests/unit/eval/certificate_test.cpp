@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "eval/workload.hpp"
@@ -88,6 +89,26 @@ TEST_F(Certificate, HoldsForTheUnquantizedBaseline) {
   residency_ = {};
   const record::RunRecord record = certify([&] { run(); });
   EXPECT_EQ(certificate_problem(record), "");
+}
+
+// Raw weights of the checkpoint's own format are nobody's packing; others are made and measured.
+TEST_F(Certificate, HoldsForLayersLeftAsTheCheckpointHasThem) {
+  for (const quant::FormatId raw : {quant::FormatId::bf16, quant::FormatId::fp16}) {
+    config_.layers = {{"0", {0, 0, false}, quant::FormatSpec{raw}, {}}};
+    build();
+    const record::RunRecord record = certify([&] { run(); });
+    EXPECT_EQ(certificate_problem(record), "") << name_of(raw);
+    const auto hashes =
+        std::get<std::vector<std::string>>(record.datasets.at("certificate/hash_packed").values);
+    const auto empty = std::count(hashes.begin(), hashes.end(), "");
+    EXPECT_EQ(static_cast<size_t>(empty),
+              hashes.size() - (raw == quant::FormatId::bf16 ? 8u : 10u));
+  }
+  config_.layers.clear();
+  config_.weights = quant::FormatSpec{};
+  config_.activations.id = quant::ActivationId::bf16;
+  build();
+  EXPECT_EQ(certificate_problem(certify([&] { run(); })), "") << "all as the checkpoint has it";
 }
 
 TEST_F(Certificate, BreaksWhenAPackedByteChanges) {
