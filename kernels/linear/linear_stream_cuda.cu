@@ -64,10 +64,8 @@ bool start(const device::Context& context, Stream p) {
                           int64_t{sizes.stages} * sizes.stage_bytes);
   const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(stream_threads), memory};
   auto kernel = stream<F, Words, Grouped, 1, false>;
-  if (p.rows == 1 && p.cols <= kept_columns && !p.levels.on) {
-    kernel = stream<F, Words, Grouped, 1, true>;
-  }
   if constexpr (F::scaled) {
+    if (p.one_short_row()) kernel = stream<F, Words, Grouped, 1, true>;
     if (p.rows > 8) kernel = stream<F, Words, Grouped, 2, false>;
   }
   launch(context, kernel, grid, p, sizes);

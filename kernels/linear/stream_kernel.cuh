@@ -325,7 +325,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
     return;
   }
   using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
-  if constexpr (OneRow) {
+  if (OneRow || (!F::scaled && p.one_short_row())) {
     stage_row<Order>(p, staged, powers, scratch, slab_sums, [] { wait_for_previous(); });
   } else {
     wait_for_previous();

@@ -1,8 +1,10 @@
 #include "eval/certificate.hpp"
 
+#include <fmt/ranges.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <span>
 
 #include "base/error.hpp"
@@ -89,20 +91,20 @@ struct LinearCalls {
 LinearCalls calls_between(const Counts& before, const Counts& after, const std::string& format) {
   LinearCalls calls;
   const std::string suffix = kernel_suffix(format);
+  std::set<std::string> activations;  // several kernels may round to one format
   for (const auto& [kernel, total] : after) {
     const auto found = before.find(kernel);
     const uint64_t count = total - (found == before.end() ? 0 : found->second);
     if (count == 0) continue;
     calls.kernels += (calls.kernels.empty() ? "" : ", ") + kernel + " x" + std::to_string(count);
     if (kernel.starts_with("activations/")) {
-      calls.activations +=
-          (calls.activations.empty() ? "" : ", ") + kernel.substr(kernel.rfind('/') + 1);
+      activations.insert(kernel.substr(kernel.rfind('/') + 1));
       calls.activation_calls += static_cast<int64_t>(count);
     } else if (kernel.ends_with(suffix)) {
       calls.resident += static_cast<int64_t>(count);
     }
   }
-  calls.activations = named(calls.activations);
+  calls.activations = named(fmt::format("{}", fmt::join(activations, ", ")));
   return calls;
 }
 

@@ -22,14 +22,24 @@ quant::QuantConfig mlp_config(const quant::FormatSpec& spec) {
   return config;
 }
 
-// Configs of the scale study: baseline, fp8, nf4, int4 with exact and with coded scales.
+// All linears and their inputs.
+quant::QuantConfig rounded_config(const quant::FormatSpec& spec, quant::ActivationId id) {
+  quant::QuantConfig config = mlp_config(spec);
+  config.scope = {quant::Scope::all_linear};
+  config.activations.id = id;
+  return config;
+}
+
+// Configs of the scale study: baseline, fp8 with its activations, nf4, int4 with exact and with
+// coded scales; and int8 with its activations.
 std::vector<quant::QuantConfig> studied_configs() {
   using quant::FormatId;
   using quant::ScaleCodecId;
   quant::QuantConfig base;
   base.name = "base";
   return {base,
-          mlp_config({FormatId::fp8_e4m3, quant::per_channel}),
+          rounded_config({FormatId::fp8_e4m3, quant::per_channel}, quant::ActivationId::fp8_e4m3),
+          rounded_config({FormatId::int8, quant::per_channel}, quant::ActivationId::int8),
           mlp_config({FormatId::nf4, 64, true, {ScaleCodecId::dq8}}),
           mlp_config({FormatId::int4, 128, true, {ScaleCodecId::fp32}}),
           mlp_config({FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}}),
@@ -157,7 +167,8 @@ TEST(MiniatureGpu, PerplexityEqualsTheCpus) {
   for (const quant::QuantConfig& config : studied_configs()) {
     const double expected = perplexity(cpu, config, tokens);
     const double got = perplexity(test::gpu_context(Compute::bf16), config, tokens);
-    const std::string format = config.weights ? quant::to_string(*config.weights) : "base";
+    const std::string format = (config.weights ? quant::to_string(*config.weights) : "base") + " " +
+                               quant::to_string(config.activations);
     std::printf("  %s: %.5f, on the CPU %.5f\n", format.c_str(), got, expected);
     EXPECT_NEAR(got / expected, 1, 0.002) << format;
   }
