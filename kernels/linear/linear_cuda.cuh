@@ -1,27 +1,28 @@
 // The GPU strategies behind linear() and linears().
 //
-//   stream      up to 16 rows, bf16 activations, formats and shapes that fit its vectors: weights
-//     are read once, packed, by bulk copies into a ring in shared memory (stream.cuh), turned into
+//   stream      up to 16 rows (8 of plain weights), bf16 activations, what fits its vectors. W is
+//     read once, packed, by bulk copies into a ring in shared memory (stream.cuh), turned into
 //     fp16 (bf16 weights stay) and multiplied on tensor cores; codes of all formats are exact there
 //     but nf4's levels (2^-12), scales multiply fp32 sums. |error| <= ((in + 64) 2^-23 + [nf4]
 //     2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's codes are multiplied
 //     unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8 or the zero point,
 //     times the scale.
-//   tiles       9 to 128 rows, bf16 activations, 4-bit weights in groups of 64 or more (or a scale
-//   a
-//     row): weights are read once for each 64 rows, packed, and multiplied as exact fp16 levels
-//     with the input as fp16 (tiles.cuh); blocks share the columns too, so sums of an output meet
-//     in memory. |error| as of stream, without an offset.
+//   tiles       up to 128 rows that stream does not take, bf16 activations, 4-bit weights with a
+//     scale a row or in groups of 64 or more: weights are read once for each 64 rows, packed, and
+//     multiplied as exact fp16 levels with the input as fp16 (tiles.cuh); blocks share the columns
+//     too, so sums of an output meet in memory. |error| as of stream, without an offset.
 //   gemv        up to 8 rows, everything else: a warp for each row of W, codes decoded one by one
-//   by
-//     the host's own functions, fp32 sums. |error| as on the CPU.
+//     by the host's own functions, fp32 sums. |error| as on the CPU.
 //   dequantize_cublas   more rows: W decoded to bf16 (fp32 with fp32 activations) in pieces that
 //     stay in the second-level cache, multiplied by cuBLAS. bf16 weights are used as they are:
 //     `cublas`. |error| <= ((in + 2) 2^-23 + [decoded to bf16] 2^-8) sum_i |W x|. linears() of bf16
 //     activations hands them to cuBLAS in bf16 and takes its results so (linears_rows_cuda.cu).
-//   cublas_fp8   more rows of E4M3 activations on E4M3 weights with a scale a row: the codes as
-//   they
-//     are, by cuBLASLt. |error| <= (in + 4) 2^-23 sum_i |W x|.
+//   cublas_fp8   more than 8 rows of E4M3 activations on E4M3 weights with a scale a row: the codes
+//     as they are, by cuBLASLt. |error| <= ((in + 4) 2^-23 + 2^-12) sum_i |W x|: Hopper's tensor
+//     cores keep about 14 bits of E4M3 sums before fp32 takes them over (DeepSeek-V3 technical
+//     report, 3.3.2).
+// Activations that are rounded go into all of them as levels, which fp16 and bf16 hold exactly, and
+// their scale is put on the sums; only gemv gets scaled values.
 #pragma once
 
 #include "kernels/cuda/blas.hpp"

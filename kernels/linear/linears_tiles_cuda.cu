@@ -1,4 +1,4 @@
-// linears() of 9 to 128 rows on 4-bit weights: the input is laid out for the tensor cores, weights
+// linears() of up to 128 rows on 4-bit weights: the input is laid out for the tensor cores, weights
 // are read packed and multiplied, and what stands behind the linears is done with their sums.
 #include <climits>
 
