@@ -38,11 +38,18 @@ using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDes
 constexpr size_t workspace_bytes = size_t{32} << 20;
 // What cuBLAS asks of E4M3 operands: whole 16-byte vectors.
 constexpr int64_t vector_elements = 16;
+constexpr uint32_t result_alignment = 16;  // bytes
 
 template <class T>
 void set(const Description& description, cublasLtMatmulDescAttributes_t attribute, T value) {
   lt_check(cublasLtMatmulDescSetAttribute(description.get(), attribute, &value, sizeof value),
            "an attribute of a product");
+}
+
+template <class T>
+void prefer(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+  lt_check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+           "an attribute of a preference");
 }
 
 // The row-major c [rows, cols] is cuBLAS's c^T, so the weights come first.
@@ -109,9 +116,10 @@ class Library {
     cublasLtMatmulPreference_t made = nullptr;
     lt_check(cublasLtMatmulPreferenceCreate(&made), "a preference");
     const Preference preference(made);
-    lt_check(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                  &workspace_bytes, sizeof workspace_bytes),
-             "the size of its workspace");
+    prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    // Results of several linears stand side by side: no more than whole vectors is sure of theirs.
+    prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, result_alignment);
+    prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, result_alignment);
     cublasLtMatmulHeuristicResult_t result{};
     int count = 0;
     const cublasStatus_t status =

@@ -98,11 +98,12 @@ struct TileFeeder {
         }
       }
     });
-    if (!F::integer || !w.asymmetric) return;
-    for (int slab = 0; slab < Shape::slabs_a_step; ++slab) {
-      for (int i = 0; i < rows_a_lane; ++i) {
-        store_shared(stage.zeros + (slab * tile_rows + lane + i * warp_size) * 4,
-                     __float_as_uint(w.zeros(row_of(i), group_of(slab))));
+    if constexpr (F::integer) {
+      for (int slab = 0; slab < Shape::slabs_a_step && w.asymmetric; ++slab) {
+        for (int i = 0; i < rows_a_lane; ++i) {
+          store_shared(stage.zeros + (slab * tile_rows + lane + i * warp_size) * 4,
+                       __float_as_uint(w.zeros(row_of(i), group_of(slab))));
+        }
       }
     }
   }

@@ -189,6 +189,41 @@ TEST(ActivationsGpu, EveryWayMultipliesTheSameLevels) {
   }
 }
 
+// Results of the second and third begin 96 and 128 bytes behind the first: each linear beside
+// others gives the bits that it gives alone.
+TEST(ActivationsGpu, LinearsStandSideBySide) {
+  QSWEEP_NEEDS_GPU();
+  const FormatSpec spec{FormatId::fp8_e4m3};
+  std::vector<PackedMatrix> weights;
+  std::vector<kernels::LinearPart> parts;
+  for (const int64_t out : {48, 16, 32})
+    weights.push_back(test::copy_on_gpu(packed(spec, out, 256)));
+  for (const PackedMatrix& w : weights) parts.push_back({&w, nullptr, nullptr});
+  OnGpu<float> x(test::rounded_to_bf16(random_values(40 * 256, 3))), scratch(x.back());
+  const auto run = [&](std::span<const kernels::LinearPart> some, int64_t out) {
+    OnGpu<float> y(std::vector<float>(static_cast<size_t>(40 * out), -77.0f));
+    kernels::LinearsArgs args{};
+    args.parts = some;
+    args.x = x.data();
+    args.rows = 40;
+    args.activations = roundings[0];
+    args.y = y.data();
+    args.normed = scratch.data();
+    kernels::linears(test::gpu_context(Compute::bf16), args);
+    return y.back();
+  };
+  const std::vector<float> together = run(parts, 96);
+  size_t column = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto width = static_cast<size_t>(weights[i].rows);
+    const std::vector<float> alone = run({&parts[i], 1}, weights[i].rows);
+    for (size_t at = 0; at < alone.size(); ++at) {
+      EXPECT_EQ(together[at / width * 96 + column + at % width], alone[at]) << i << " at " << at;
+    }
+    column += width;
+  }
+}
+
 // Rows that a block keeps in registers, and longer ones; columns that no vector takes.
 TEST(ActivationsGpu, TakeAnyLength) {
   QSWEEP_NEEDS_GPU();
