@@ -15,7 +15,6 @@ namespace qsweep {
 namespace {
 
 using device::Compute;
-using quant::ActivationFormat;
 using quant::ActivationId;
 using quant::ActivationRounding;
 using quant::ActivationScale;
