@@ -246,12 +246,8 @@ void apply_linear(const device::Context& context, const Linear& linear, const fl
                   int64_t rows, Matrix& y, const LinearObserver* observer) {
   if (observer != nullptr) (*observer)(linear, x, rows);
   const kernels::LinearPart part = part_of(linear);
-  const int64_t in = part.weight->cols;
-  if (!is_rounded(linear)) {  // no pass around it: the shorter way on a GPU
-    kernels::linear(context, {part.weight, part.bias, x, in, rows, y.data(), y.cols, part.calls});
-    return;
-  }
-  Matrix rounded(rows, in, device::MemoryClass::workspace, context.place());
+  Matrix rounded(is_rounded(linear) ? rows : 0, part.weight->cols, device::MemoryClass::workspace,
+                 context.place());
   kernels::LinearsArgs args{};
   args.parts = {&part, 1};
   args.x = x;
