@@ -146,7 +146,7 @@ Library& library() {
 
 bool takes_fp8(const device::Context&, const Fp8Product& p) {
   if (p.inner % vector_elements != 0 || p.cols % vector_elements != 0) return false;
-  Fp8Product with_scales = p;  // no algorithm is found for scales that are null
+  Fp8Product with_scales = p;  // so that the search describes a product as it will be
   static const float one = 1;
   with_scales.a_scale = with_scales.b_scale = &one;
   return library().algorithm(with_scales).has_value();

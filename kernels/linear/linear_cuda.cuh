@@ -18,9 +18,10 @@
 //     `cublas`. |error| <= ((in + 2) 2^-23 + [decoded to bf16] 2^-8) sum_i |W x|. linears() of bf16
 //     activations hands them to cuBLAS in bf16 and takes its results so (linears_rows_cuda.cu).
 //   cublas_fp8   more than 8 rows of E4M3 activations on E4M3 weights with a scale a row: the codes
-//     as they are, by cuBLASLt. |error| <= ((in + 4) 2^-23 + 2^-12) sum_i |W x|: Hopper's tensor
-//     cores keep about 14 bits of E4M3 sums before fp32 takes them over (DeepSeek-V3 technical
-//     report, 3.3.2).
+//     as they are, by cuBLASLt. Hopper's tensor cores add E4M3 products 32 at a time with 13 bits
+//     behind the point of the largest addend (about 14 in all: DeepSeek-V3 technical report,
+//     3.3.2), so that each product and each sum before may lose 2^-13 of that:
+//     |error| <= (2^-13 in / 32 + (in + 4) 2^-23) sum_i |W x| + 2^-13 in max_i |W x|.
 // Activations that are rounded go into all of them as levels, which fp16 and bf16 hold exactly, and
 // their scale is put on the sums; only gemv gets scaled values.
 #pragma once
