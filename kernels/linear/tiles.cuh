@@ -13,8 +13,8 @@ namespace qsweep::kernels::cuda {
 
 constexpr int tile_rows = 128;
 // Sixteen rows of W a warp. Beside those that multiply, warps that fill the ring, each every fourth
-// stage: by sixteen bytes a lane, since a bulk copy for each short piece of a row takes five times
-// as long.
+// stage: by sixteen bytes a lane, since with a bulk copy for each short piece of a row the kernel
+// takes nearly twice as long.
 constexpr int tile_multipliers = tile_rows / 16 * warp_size, tile_feeders = 4;
 constexpr int tile_threads = tile_multipliers + tile_feeders * warp_size;
 constexpr int step_columns = 256;
