@@ -21,29 +21,36 @@ __device__ constexpr std::array<float, 256> dynamic_map = format::make_dynamic_m
 
 // The readers of src/quant/format take any address, a byte at a time. Buffers on the GPU are
 // aligned, and padded so that the word behind the last may be read.
+//
+// from(first) is a reader of the scales behind `first`, some 2^24 of them: it has less to do for
+// each.
 struct Fp32Scales {
   const uint8_t* data;
+  __device__ Fp32Scales from(int64_t first) const { return {data + first * 4}; }
   __device__ float operator()(int64_t i) const { return reinterpret_cast<const float*>(data)[i]; }
 };
 struct Fp16Scales {
   const uint8_t* data;
+  __device__ Fp16Scales from(int64_t first) const { return {data + first * 2}; }
   __device__ float operator()(int64_t i) const {
     return __half2float(reinterpret_cast<const __half*>(data)[i]);
   }
 };
 struct Bf16Scales {
   const uint8_t* data;
+  __device__ Bf16Scales from(int64_t first) const { return {data + first * 2}; }
   __device__ float operator()(int64_t i) const {
     return bf16_to_float(reinterpret_cast<const uint16_t*>(data)[i]);
   }
 };
-struct Dq8Scales {
-  const uint8_t* indices;  // [count], then fp32 [blocks] and the offset at any address
-  int64_t count;
-  __device__ float operator()(int64_t i) const {
-    const uint8_t* const absmax = indices + count;
-    return dynamic_map[indices[i]] * float_at(absmax + (i / format::dq8_block) * 4) +
-           float_at(absmax + format::ScaleDq8::blocks(count) * 4);
+struct Dq8Row {
+  const uint8_t* indices;
+  const uint8_t* absmax;  // fp32 of each block, at any address
+  uint32_t behind;        // indices of the first block in front of these
+  float offset;
+  __device__ float operator()(uint32_t i) const {
+    constexpr auto block = static_cast<uint32_t>(format::dq8_block);
+    return dynamic_map[indices[i]] * float_at(absmax + (behind + i) / block * 4) + offset;
   }
   __device__ static float float_at(const uint8_t* from) {
     const auto beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(from) & 3);
@@ -51,21 +58,43 @@ struct Dq8Scales {
     return __uint_as_float(__funnelshift_r(words[0], words[1], beyond * 8));
   }
 };
+struct Dq8Scales {
+  const uint8_t* indices;  // [count], then fp32 [blocks] and the offset at any address
+  int64_t count;
+  __device__ Dq8Row from(int64_t first) const {
+    const uint8_t* const absmax = indices + count;
+    return {indices + first, absmax + first / format::dq8_block * 4,
+            static_cast<uint32_t>(first % format::dq8_block),
+            Dq8Row::float_at(absmax + format::ScaleDq8::blocks(count) * 4)};
+  }
+  __device__ float operator()(int64_t i) const { return from(i)(0); }
+};
 
 // Scales bit-packed with `width` bits. Two aligned words hold the code wherever it begins; buffers
 // on the GPU are padded for that.
-struct E5mWords {
-  const uint8_t* data;
-  int width, mantissa_bits;
-  __device__ float operator()(int64_t i) const {
-    const uint64_t bit = static_cast<uint64_t>(i) * static_cast<uint64_t>(width);
-    const auto* words = reinterpret_cast<const uint32_t*>(data) + (bit >> 5);
-    const uint32_t window = __funnelshift_r(words[0], words[1], static_cast<uint32_t>(bit & 31));
+struct E5mRow {
+  const uint32_t* words;
+  uint32_t first_bit, width;
+  int mantissa_bits;
+  __device__ float operator()(uint32_t i) const {
+    const uint32_t bit = first_bit + i * width, at = bit >> 5;
+    const uint32_t window = __funnelshift_r(words[at], words[at + 1], bit);
     return format::E5mScaleReader::value(window & ((1u << width) - 1u), mantissa_bits);
   }
 };
+struct E5mWords {
+  const uint8_t* data;
+  int width, mantissa_bits;
+  __device__ E5mRow from(int64_t first) const {
+    const uint64_t bit = static_cast<uint64_t>(first) * static_cast<uint64_t>(width);
+    return {reinterpret_cast<const uint32_t*>(data) + (bit >> 5), static_cast<uint32_t>(bit & 31),
+            static_cast<uint32_t>(width), mantissa_bits};
+  }
+  __device__ float operator()(int64_t i) const { return from(i)(0); }
+};
 
 struct NoScale {
+  __device__ NoScale from(int64_t) const { return {}; }
   __device__ float operator()(int64_t) const { return 1.0f; }
 };
 

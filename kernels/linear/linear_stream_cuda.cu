@@ -12,60 +12,31 @@ namespace {
 using quant::FormatId;
 using quant::FormatSpec;
 
-constexpr int enough_stages = 6;
-
-// What does not depend on how rows are cut.
-struct Beside {
-  int slabs, slab_bytes, slab_sums_bytes;
-  bool grouped, zeroed;
-};
-
-// Stages of the present pieces that fit beside the input and the sums.
-StreamMemory stages_beside(const Stream& p, const Beside& beside, int contributors) {
-  const StageLayout layout(p.slabs_a_piece * beside.slab_bytes, p.slabs_a_piece, beside.grouped,
-                           beside.zeroed);
-  const int64_t room = all_memory - barriers_bytes(most_stages) -
-                       lines_bytes(p.rows, contributors) - int64_t{p.rows} * staged_bytes(p.cols) -
-                       beside.slab_sums_bytes;
-  const int64_t stages = std::min<int64_t>(room / layout.bytes, most_stages);
-  return {static_cast<int>(stages), layout.bytes, beside.slab_sums_bytes};
-}
-
-// The longest pieces of which enough fit; no stages where not even a few do.
-StreamMemory plan_memory(Stream& p, const Beside& beside, int bits, int blocks) {
-  StreamMemory sizes{};
-  for (const int longest : {2048, 1024, 512}) {
-    cut_rows(p, beside.slabs, beside.slab_bytes, longest);
-    sizes = stages_beside(p, beside, multipliers);
-    if (sizes.stages >= enough_stages) break;
-  }
-  if (sizes.stages < least_stages) return {};
-  share_stages(p, bits, blocks,
-               [&](int contributors) { return stages_beside(p, beside, contributors).stages; });
-  return stages_beside(p, beside, p.contributors);
-}
-
 template <class F, int Words, bool Grouped>
 bool start(const device::Context& context, Stream p) {
   using Kernel = Multiplier<F, Words, Grouped, 1>;
   const int slab_columns = 4 * Kernel::elements, slabs = p.cols / slab_columns;
   if constexpr (Grouped) {
-    p.slabs_a_group = static_cast<int>(p.segments[0].w.groups.size / slab_columns);
+    const int64_t slabs_a_group = p.segments[0].w.groups.size / slab_columns;
+    p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(slabs_a_group));
   }
   const int tile_columns = p.rows <= 8 ? 8 : 16;
   const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
+  p.share = p.outputs / blocks;
+  p.larger_shares = p.outputs % blocks;
   const Beside beside{slabs, Kernel::slab_bytes, Codes<F>::offset ? slabs * tile_columns * 4 : 0,
                       Grouped, F::integer && p.segments[0].w.asymmetric};
-  const StreamMemory sizes = plan_memory(p, beside, F::bits, blocks);
-  if (sizes.stages == 0) return false;
+  const auto planned = cut_rows(p, beside, F::bits, blocks);
+  if (!planned) return false;
+  const StreamMemory& sizes = *planned;
   const auto memory =
       static_cast<size_t>(barriers_bytes(sizes.stages) + lines_bytes(p.rows, p.contributors) +
                           int64_t{p.rows} * staged_bytes(p.cols) + sizes.slab_sums_bytes +
                           int64_t{sizes.stages} * sizes.stage_bytes);
   const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(stream_threads), memory};
   auto kernel = stream<F, Words, Grouped, 1, false>;
+  if (p.one_short_row()) kernel = stream<F, Words, Grouped, 1, true>;
   if constexpr (F::scaled) {
-    if (p.one_short_row()) kernel = stream<F, Words, Grouped, 1, true>;
     if (p.rows > 8) kernel = stream<F, Words, Grouped, 2, false>;
   }
   launch(context, kernel, grid, p, sizes);

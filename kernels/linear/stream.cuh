@@ -31,16 +31,26 @@ struct Segment {
   int64_t first, rows, column;
 };
 
+// Division of up to 2^30 / n by n: x / n = x 2^31/n / 2^31, with 2^31/n rounded up.
+struct SmallDivisor {
+  uint32_t inverse;
+
+  __host__ __device__ static SmallDivisor of(uint32_t n) { return {(0x80000000u + n - 1) / n}; }
+  __device__ uint32_t divide(uint32_t x) const { return __umulhi(2 * x, inverse); }
+};
+
 struct Stream {
   Segment segments[most_segments];
   int segment_count;
-  int outputs;  // columns of y
+  int outputs;               // columns of y
+  int share, larger_shares;  // of a block; so many blocks have one output more
   const float* x;
-  int rows;                 // of x, at most 8 for each tile of the kernel
-  int cols, slabs_a_group;  // a slab is what a quad of lanes holds of a row at once
+  int rows;  // of x, at most 8 for each tile of the kernel
+  int cols;  // a slab is what a quad of lanes holds of a row at once
+  SmallDivisor slabs_a_group;
   int pieces, slabs_a_piece;
-  // Warps that share a stage; with fewer than all of them several stages are multiplied at a time,
-  // and each has lines of its own for its sums.
+  // Warps that share a stage; with fewer than all of them several stages are multiplied at a time.
+  // Each stage has lines of its own for its sums, or each warp has one for its stages of a pass.
   int sharers_log2, contributors;  // lines of a pass
   const float* norm_weight;
   float norm_eps;
@@ -87,17 +97,20 @@ __host__ __device__ inline int barriers_bytes(int stages) {
   return (2 * stages * 8 + 15) / 16 * 16;
 }
 
+// Dynamic shared memory: barriers, lines, the staged input, its sums over slabs, the ring.
+struct StreamMemory {
+  int stages, stage_bytes, slab_sums_bytes;
+};
+
 // The outputs of this block, and its passes over them.
 struct Share {
   int first, end, passes;
   int a_pass, a_pass_log2;  // outputs of a pass
 
   __device__ explicit Share(const Stream& p) {
-    const auto of = [&](unsigned block) {
-      return static_cast<int>(static_cast<unsigned>(p.outputs) * block / gridDim.x);
-    };
-    first = of(blockIdx.x);
-    end = of(blockIdx.x + 1);
+    const int block = static_cast<int>(blockIdx.x);
+    first = block * p.share + min(block, p.larger_shares);
+    end = first + p.share + (block < p.larger_shares ? 1 : 0);
     a_pass_log2 = p.finish == Finish::gate ? 3 : 4;
     a_pass = 1 << a_pass_log2;
     passes = (end - first + a_pass - 1) >> a_pass_log2;
@@ -147,13 +160,14 @@ struct Ring {
   __device__ uint32_t full(const RingPlace& at) const { return barriers + at.slot * 8; }
   __device__ uint32_t empty(const RingPlace& at) const { return barriers + (count + at.slot) * 8; }
   __device__ uint32_t stage(const RingPlace& at) const { return stages + at.slot * bytes; }
-  // Who arrives at each barrier: the threads that fill a stage; every lane of the sharers, which
-  // costs no more than one for all and lets racecheck see the order.
+  // By the block's first warp, a lane for each stage. Who arrives at each barrier: the threads that
+  // fill a stage; every lane of the sharers, which costs no more than one for all and lets
+  // racecheck see the order.
   __device__ void start(int filling_threads, int sharing_threads) const {
-    for (RingPlace at; at.slot < count; ++at.slot) {
-      start_barrier(full(at), filling_threads);
-      start_barrier(empty(at), sharing_threads);
-    }
+    const RingPlace at{static_cast<int>(threadIdx.x)};
+    if (at.slot >= count) return;
+    start_barrier(full(at), filling_threads);
+    start_barrier(empty(at), sharing_threads);
     publish_barriers();
   }
   __device__ void wait_until_full(const RingPlace& at) const { wait_for_phase(full(at), at.lap); }

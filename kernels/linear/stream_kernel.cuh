@@ -39,6 +39,7 @@ struct Multiplier {
   const int sharers;        // warps of a group, which has a stage to itself
   const int groups, group;  // of which this is one
   const int member;         // of the group
+  const bool by_stage;      // whether sums are left of each stage: else of each pass
   // The lane's first vector in the staged rows g, g + 8, ... Rows that are not there are read as
   // others; nobody asks for what comes of them.
   uint32_t input[Tiles];
@@ -56,7 +57,8 @@ struct Multiplier {
         sharers(1 << p.sharers_log2),
         groups(multipliers >> p.sharers_log2),
         group(static_cast<int>(threadIdx.x) / warp_size >> p.sharers_log2),
-        member(static_cast<int>(threadIdx.x) / warp_size & (sharers - 1)) {
+        member(static_cast<int>(threadIdx.x) / warp_size & (sharers - 1)),
+        by_stage(p.contributors < multipliers) {
     for (int tile = 0; tile < Tiles; ++tile) {
       const int row = min(g + 8 * tile, rows - 1);
       input[tile] = staged + row * staged_bytes(p.cols) + t * (8 * Order::vector);
@@ -165,25 +167,27 @@ struct Multiplier {
     }
   }
 
-  // Sums over the columns of this group's stages of a pass -> lines [contributor][input row][16]:
-  // of each stage, where groups have stages to themselves, else of all. `number` counts stages.
+  // Sums over the columns of this group's stages of a pass -> lines [contributor][input row][16].
+  // `number` counts stages.
   __device__ void multiply_pass(RingPlace& at, int& number, float* lines) const {
     const int a_line = rows * pass_rows;
     Sums<Tiles> sums[chains];
     for (int piece = 0; piece < pieces; ++piece, ++number) {
       if ((number & (groups - 1)) == group) {
+        // The lap before was another group's.
+        if (groups > 1 && number >= ring.count) ring.wait_until_empty(at);
         ring.wait_until_full(at);
         multiply_stage(at, piece * slabs, sums);
         __syncwarp();
         arrive(ring.empty(at));
-        if (groups > 1) {
+        if (by_stage) {
           leave(sums, lines + (piece * sharers + member) * a_line);
           for (auto& sum : sums) sum = {};
         }
       }
       at.advance(1, ring.count);
     }
-    if (groups == 1) leave(sums, lines + member * a_line);
+    if (!by_stage) leave(sums, lines + (group * sharers + member) * a_line);
   }
 };
 
@@ -214,7 +218,6 @@ struct Output {
     real = line.real;
     if (!real) return;
     y = p.y + n * p.ldy + share.first + ((first + pass) << share.a_pass_log2) + i;
-    if (p.finish == Finish::residual) before = *y;
     fetch(p, line, 0);
     if (p.finish == Finish::gate) fetch(p, Line(p, share, first + pass, i + share.a_pass), 1);
   }
@@ -224,6 +227,11 @@ struct Output {
       scale[which] = segment.w.scale(segment.w.groups.index(line.row, 0));
     }
     if (segment.bias != nullptr) bias[which] = segment.bias[line.row];
+  }
+
+  // Behind wait_for_previous().
+  __device__ void fetch_before(const Stream& p) {
+    if (real && p.finish == Finish::residual) before = *y;
   }
 
   // All sums for row `row` of the pass, as the linear gives them.
@@ -260,23 +268,37 @@ struct Workplace {
   const uint32_t* table;
 };
 
-// What the multiplying warps do for one linear with its input staged; its stages begin at `at`.
-template <class F, int Words, bool Grouped, int Tiles>
-__device__ void multiply(const Stream& p, const Ring& ring, RingPlace& at, const Workplace& place) {
+// What the multiplying warps do. With one row all that does not ask for the input is made out
+// before `stage` waits for it, where it costs no time; with more it would cost registers.
+template <class F, int Words, bool Grouped, int Tiles, bool OneRow, class Stage>
+__device__ void multiply(const Stream& p, const Ring& ring, const Workplace& place, Stage stage) {
   static_assert(8 * Tiles * pass_rows <= multiplier_threads, "a thread for each output of a pass");
+  if constexpr (!OneRow) stage();
   const Multiplier<F, Words, Grouped, Tiles> kernel(p, ring, shared_address(place.staged),
                                                     place.table, place.slab_sums);
   const Share share(p);
   const int together = passes_together(p.rows), a_line = p.contributors * p.rows * pass_rows;
+  const auto output_of = [&](int first) {
+    return Output<F, Grouped>(p, share, p.rows, first, min(together, share.passes - first),
+                              static_cast<int>(threadIdx.x));
+  };
   float* sums = place.lines;
-  int number = 0;
   float* others = sums + together * a_line;
-  for (int first = 0; first < share.passes; first += together) {
+  int number = 0;
+  RingPlace at;
+  Output<F, Grouped> mine = output_of(0);
+  if constexpr (OneRow) stage();
+  mine.fetch_before(p);
+  sync_threads(multiplier_threads);
+  for (int first = 0;;) {
     const int passes = min(together, share.passes - first);
-    const Output<F, Grouped> mine(p, share, p.rows, first, passes, static_cast<int>(threadIdx.x));
     for (int k = 0; k < passes; ++k) kernel.multiply_pass(at, number, sums + k * a_line);
     sync_threads(multiplier_threads);
     mine.finish(p, sums, share.a_pass, place.powers);
+    first += together;
+    if (first >= share.passes) return;
+    mine = output_of(first);
+    mine.fetch_before(p);
     float* const swapped = sums;
     sums = others;
     others = swapped;
@@ -292,11 +314,6 @@ __device__ void make_table(uint32_t* table) {
     }
   }
 }
-
-// Dynamic shared memory: barriers, lines, the staged input, its sums over slabs, the ring.
-struct StreamMemory {
-  int stages, stage_bytes, slab_sums_bytes;
-};
 
 // `OneRow`: of up to kept_columns, without levels. That is what decoding asks for; in one kernel
 // with the staging of more rows each launch would step over its instructions, which costs 0.5 us.
@@ -314,7 +331,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
   const SlabSums slab_sums{reinterpret_cast<float*>(behind), 8 * Tiles};
   const Ring ring{shared_address(memory), shared_address(behind + sizes.slab_sums_bytes),
                   sizes.stages, sizes.stage_bytes};
-  if (threadIdx.x == 0) ring.start(1, warp_size << p.sharers_log2);
+  if (threadIdx.x < warp_size) ring.start(1, warp_size << p.sharers_log2);
   make_table<F>(table);
   let_next_start();
   __syncthreads();
@@ -325,15 +342,15 @@ __global__ void __launch_bounds__(stream_threads, 1)
     return;
   }
   using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
-  if (OneRow || (!F::scaled && p.one_short_row())) {
-    stage_row<Order>(p, staged, powers, scratch, slab_sums, [] { wait_for_previous(); });
-  } else {
-    wait_for_previous();
-    RowsStaging<Order>(p, staged).run(powers, scratch, slab_sums);
-  }
-  sync_threads(multiplier_threads);
-  RingPlace at;
-  multiply<F, Words, Grouped, Tiles>(p, ring, at, {staged, lines, powers, slab_sums.sums, table});
+  const Workplace place{staged, lines, powers, slab_sums.sums, table};
+  multiply<F, Words, Grouped, Tiles, OneRow>(p, ring, place, [&] {
+    if constexpr (OneRow) {
+      stage_row<Order>(p, staged, powers, scratch, slab_sums, [] { wait_for_previous(); });
+    } else {
+      wait_for_previous();
+      RowsStaging<Order>(p, staged).run(powers, scratch, slab_sums);
+    }
+  });
 }
 
 }  // namespace qsweep::kernels::cuda

@@ -11,6 +11,9 @@ namespace {
 
 using quant::FormatSpec;
 
+// A feeder may not be two rounds of the ring ahead of who empties it.
+constexpr int least_stages = feeders, enough_stages = 6;
+
 bool suits(const device::Context& context, const LinearsArgs& args) {
   const quant::PackedMatrix& first = *args.parts.front().weight;
   const int64_t most = quant::has_scales(first.spec.id) ? stream_rows : plain_stream_rows;
@@ -64,6 +67,42 @@ Stream describe(const LinearsArgs& args) {
   return p;
 }
 
+int longest_divisor(int n, int most) {
+  int best = 1;
+  for (int d = 1; d <= std::min(n, most); ++d) {
+    if (n % d == 0) best = d;
+  }
+  return best;
+}
+
+// Stages of the present pieces that fit beside the input and the sums.
+StreamMemory stages_beside(const Stream& p, const Beside& beside) {
+  const StageLayout layout(p.slabs_a_piece * beside.slab_bytes, p.slabs_a_piece, beside.grouped,
+                           beside.zeroed);
+  const int64_t room = all_memory - barriers_bytes(most_stages) -
+                       lines_bytes(p.rows, p.contributors) -
+                       int64_t{p.rows} * staged_bytes(p.cols) - beside.slab_sums_bytes;
+  const int64_t stages = std::min<int64_t>(room / layout.bytes, most_stages);
+  return {static_cast<int>(stages), layout.bytes, beside.slab_sums_bytes};
+}
+
+// Roughly what a multiprocessor needs for a few passes: the instructions, and what it loses where
+// the ring holds less than what could be read before the input is there. bf16 of 3072 columns lost
+// a twentieth with three quarters of that, so a byte counts more than it takes to read.
+int64_t cycles_of(const Stream& p, const Beside& beside, int bits, int64_t passes, int stages) {
+  // Instructions of a warp for a slab and for a stage, as the compiler made them.
+  const int64_t slab_cost = bits == 16 ? 25 : 70, stage_cost = 70;
+  constexpr int64_t schedulers = 4, bytes_a_cycle = 10, ahead = 200 << 10;
+  const int64_t together = std::min<int64_t>(passes_together(p.rows), passes);
+  const int sharers = 1 << p.sharers_log2, groups = multipliers / sharers;
+  const int64_t instructions = tiles(together * p.pieces, groups) *
+                               (tiles(p.slabs_a_piece, sharers) * slab_cost + stage_cost);
+  const int64_t stage = int64_t{pass_rows} * p.slabs_a_piece * beside.slab_bytes;
+  const int64_t wanted = std::min(passes * p.pieces * stage, ahead);
+  return instructions * (multipliers / schedulers) +
+         std::max<int64_t>(wanted - stages * stage, 0) / bytes_a_cycle;
+}
+
 }  // namespace
 
 int chunk_words(const FormatSpec& spec, int64_t cols) {
@@ -82,37 +121,45 @@ std::optional<Stream> plan_stream(const device::Context& context, const LinearsA
   return describe(args);
 }
 
-// Cuts a row of `slabs` slabs into pieces of at most `longest` bytes.
-void cut_rows(Stream& p, int slabs, int slab_bytes, int longest) {
-  int best = 1;
-  for (int n = 1; n <= std::min(slabs, longest / slab_bytes); ++n) {
-    if (slabs % n == 0) best = n;
-  }
-  p.slabs_a_piece = best;
-  p.pieces = slabs / best;
+int usable_stages(int stages, int groups, int64_t needed) {
+  if (groups == 1 || needed <= int64_t{2} * stages) return stages;
+  const int period = std::max(groups, feeders);
+  return stages / period * period;
 }
 
-void share_stages(Stream& p, int bits, int blocks, const std::function<int(int)>& stages) {
-  // Instructions of a warp for a slab and for a stage, as the compiler made them for int4.
-  constexpr int64_t slab_cost = 70, stage_cost = 70;
+std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits, int blocks) {
+  const int a_pass = p.finish == Finish::gate ? pass_rows / 2 : pass_rows;
+  const int64_t passes = tiles(tiles(p.outputs, blocks), a_pass);
   constexpr int all_log2 = std::countr_zero(static_cast<unsigned>(multipliers));
   p.sharers_log2 = all_log2;
   p.contributors = multipliers;
-  if (bits > 4) return;
-  const int a_pass = p.finish == Finish::gate ? pass_rows / 2 : pass_rows;
-  const int64_t passes = tiles(tiles(p.outputs, blocks), a_pass);
-  const int64_t together = std::min<int64_t>(passes_together(p.rows), passes);
-  int64_t best = together * p.pieces * (p.slabs_a_piece * slab_cost / multipliers + stage_cost);
-  for (int log2 = 0; log2 < all_log2; ++log2) {
-    const int sharers = 1 << log2, groups = multipliers / sharers;
-    if (p.pieces * sharers > multipliers || groups > stages(p.pieces * sharers)) continue;
-    const int64_t cost = tiles(together * p.pieces, groups) *
-                         (tiles(p.slabs_a_piece, sharers) * slab_cost + stage_cost);
-    if (cost >= best) continue;
-    best = cost;
-    p.sharers_log2 = log2;
-    p.contributors = p.pieces * sharers;
+  StreamMemory chosen{};
+  for (const int longest : {2048, 1024, 512}) {
+    p.slabs_a_piece = longest_divisor(beside.slabs, longest / beside.slab_bytes);
+    p.pieces = beside.slabs / p.slabs_a_piece;
+    chosen = stages_beside(p, beside);
+    const int64_t enough = std::min<int64_t>(enough_stages, passes * p.pieces);
+    if (chosen.stages >= std::max<int64_t>(enough, least_stages)) break;
   }
+  if (chosen.stages < least_stages) return std::nullopt;
+  Stream best = p;
+  int64_t least = cycles_of(p, beside, bits, passes, chosen.stages);
+  for (p.sharers_log2 = 0; p.sharers_log2 < all_log2; ++p.sharers_log2) {
+    const int groups = multipliers >> p.sharers_log2;
+    // Where each group has as many pieces of a pass, it adds them up itself.
+    p.contributors = p.pieces % groups == 0 ? multipliers : p.pieces << p.sharers_log2;
+    if (p.contributors > multipliers) continue;
+    StreamMemory sizes = stages_beside(p, beside);
+    if (groups > sizes.stages) continue;
+    sizes.stages = usable_stages(sizes.stages, groups, passes * p.pieces);
+    const int64_t cycles = cycles_of(p, beside, bits, passes, sizes.stages);
+    if (sizes.stages < least_stages || cycles >= least) continue;
+    least = cycles;
+    chosen = sizes;
+    best = p;
+  }
+  p = best;
+  return chosen;
 }
 
 }  // namespace qsweep::kernels::cuda

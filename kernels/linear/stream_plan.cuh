@@ -1,7 +1,6 @@
 // Which linears can be streamed, and how their rows are cut.
 #pragma once
 
-#include <functional>
 #include <optional>
 
 #include "kernels/linear/stream.cuh"
@@ -12,8 +11,7 @@ namespace qsweep::kernels::cuda {
 // Dynamic shared memory: a block has a multiprocessor's 227 KB to itself, of which its static
 // memory is part.
 constexpr int64_t all_memory = (int64_t{227} << 10) - 2048;
-// A feeder may not be two rounds of the ring ahead of who empties it.
-constexpr int least_stages = feeders, most_stages = 32;
+constexpr int most_stages = 32;  // a lane of a warp for each
 
 template <class F>
 concept Streamable = requires {
@@ -32,12 +30,21 @@ inline bool grouped_along(const quant::FormatSpec& spec, int64_t cols) {
 // Everything but how rows are cut, or nothing where the linears do not suit.
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args);
 
-// Cuts a row of `slabs` slabs into pieces of at most `longest` bytes.
-void cut_rows(Stream& p, int slabs, int slab_bytes, int longest);
+// What does not depend on how rows are cut.
+struct Beside {
+  int slabs, slab_bytes, slab_sums_bytes;
+  bool grouped, zeroed;
+};
 
-// How many warps share a stage of rows that are cut. With 4-bit codes it is instructions that take
-// the time: the fewer stages a warp has to look at, the better.
-// `stages`: how many fit beside the sums of so many contributors.
-void share_stages(Stream& p, int bits, int blocks, const std::function<int(int)>& stages);
+// Stages are emptied out of order where several groups of warps have some to themselves, and
+// barriers tell only neighbouring laps apart. Two laps are safe, as those who multiply wait for the
+// lap before too; with more of them each slot must always be filled by one feeder and emptied by
+// one group.
+int usable_stages(int stages, int groups, int64_t needed);
+
+// Cuts rows into pieces, and says how many warps share a stage of them and how memory is divided;
+// nothing where not even a few stages fit. It is mostly instructions that take the time: the fewer
+// stages a warp has to look at, the better.
+std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits, int blocks);
 
 }  // namespace qsweep::kernels::cuda

@@ -256,7 +256,7 @@ __global__ void __launch_bounds__(tile_threads, 1) tiles_kernel(const __grid_con
   auto* memory = shared_memory<unsigned char>();
   const Ring ring{shared_address(memory), shared_address(memory + barriers_bytes(p.stages)),
                   p.stages, p.stage_bytes};
-  if (threadIdx.x == 0) ring.start(2 * warp_size + 1, tile_multipliers);
+  if (threadIdx.x < warp_size) ring.start(2 * warp_size + 1, tile_multipliers);
   if constexpr (Table::entries > 0) {
     for (int i = threadIdx.x; i < Table::entries; i += tile_threads) {
       table[i] = Table::entry(static_cast<uint32_t>(i));
