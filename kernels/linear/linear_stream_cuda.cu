@@ -18,6 +18,7 @@ bool start(const device::Context& context, Stream p) {
   const int slab_columns = 4 * Kernel::elements, slabs = p.cols / slab_columns;
   if constexpr (Grouped) {
     const int64_t slabs_a_group = p.segments[0].w.groups.size / slab_columns;
+    if (slabs_a_group * slabs >= SmallDivisor::end) return false;
     p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(slabs_a_group));
   }
   const int tile_columns = p.rows <= 8 ? 8 : 16;

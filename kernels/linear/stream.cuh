@@ -31,8 +31,9 @@ struct Segment {
   int64_t first, rows, column;
 };
 
-// Division of up to 2^30 / n by n: x / n = x 2^31/n / 2^31, with 2^31/n rounded up.
+// Division by n where x n < 2^31: x / n = x 2^31/n / 2^31, with 2^31/n rounded up.
 struct SmallDivisor {
+  static constexpr int64_t end = int64_t{1} << 31;
   uint32_t inverse;
 
   __host__ __device__ static SmallDivisor of(uint32_t n) { return {(0x80000000u + n - 1) / n}; }
