@@ -61,9 +61,7 @@ struct Stream {
   int64_t ldy;
 
   // One row that the threads keep in registers, and that does not become levels.
-  __host__ __device__ bool one_short_row() const {
-    return rows == 1 && cols <= kept_columns && !levels.on;
-  }
+  bool one_short_row() const { return rows == 1 && cols <= kept_columns && !levels.on; }
 };
 
 // How a stage lies in shared memory: sixteen lines of codes, then scales and zero points

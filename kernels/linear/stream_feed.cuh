@@ -7,14 +7,6 @@
 
 namespace qsweep::kernels::cuda {
 
-// Which stage a feeder fills next: every `feeders`th of all that the block will use.
-struct FeederPlace {
-  int next;  // counted from the current linear's first stage
-  RingPlace place{};
-
-  __device__ explicit FeederPlace(int feeder) : next(feeder) { place.slot = feeder; }
-};
-
 template <class F, int Words, bool Grouped>
 struct Feeder {
   using Code = Codes<F>;
@@ -110,18 +102,18 @@ struct Feeder {
     if (lane == 0) arrive(full);
   }
 
-  // This feeder's stages of the linear.
-  __device__ void run(FeederPlace& at) const {
+  // This feeder's stages, every `feeders`th of all that the block will use.
+  __device__ void run(int feeder) const {
     const int total = share.passes * pieces;
-    int pass = 0, piece = at.next;
+    RingPlace at{feeder};
+    int pass = 0, piece = feeder;
     for (; piece >= pieces; piece -= pieces) ++pass;
-    for (; at.next < total; at.next += feeders) {
-      ring.wait_until_empty(at.place);
-      fill(pass, piece, at.place);
-      at.place.advance(feeders, ring.count);
+    for (int next = feeder; next < total; next += feeders) {
+      ring.wait_until_empty(at);
+      fill(pass, piece, at);
+      at.advance(feeders, ring.count);
       for (piece += feeders; piece >= pieces; piece -= pieces) ++pass;
     }
-    at.next -= total;
   }
 };
 

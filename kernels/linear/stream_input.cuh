@@ -167,9 +167,9 @@ __device__ float finish_eight(const float (&value)[8], int column, uint32_t* lin
 
 // One row of up to kept_columns without levels: read once, with everything under way at the same
 // time.
-template <class Order, class Ready>
+template <class Order>
 __device__ void stage_row(const Stream& p, unsigned char* staged, float* powers, Magnitude* scratch,
-                          const SlabSums& slab_sums, Ready ready) {
+                          const SlabSums& slab_sums) {
   float x[input_vectors][8], w[input_vectors][8];
   const int cols = p.cols;
   const bool normed = p.norm_weight != nullptr;
@@ -181,7 +181,7 @@ __device__ void stage_row(const Stream& p, unsigned char* staged, float* powers,
     }
   };
   if (normed) for_mine([&](int v, int column) { load_vector(p.norm_weight + column, w[v]); });
-  ready();
+  wait_for_previous();
   for_mine([&](int v, int column) { load_vector(p.x + column, x[v]); });
   RowScale scale;
   if (normed || Order::half) {

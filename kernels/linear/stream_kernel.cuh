@@ -337,15 +337,14 @@ __global__ void __launch_bounds__(stream_threads, 1)
   __syncthreads();
   if (threadIdx.x >= multiplier_threads) {
     const int feeder = (static_cast<int>(threadIdx.x) - multiplier_threads) / warp_size;
-    FeederPlace at(feeder);
-    Feeder<F, Words, Grouped>(p, ring).run(at);
+    Feeder<F, Words, Grouped>(p, ring).run(feeder);
     return;
   }
   using Order = typename Multiplier<F, Words, Grouped, Tiles>::Order;
   const Workplace place{staged, lines, powers, slab_sums.sums, table};
   multiply<F, Words, Grouped, Tiles, OneRow>(p, ring, place, [&] {
     if constexpr (OneRow) {
-      stage_row<Order>(p, staged, powers, scratch, slab_sums, [] { wait_for_previous(); });
+      stage_row<Order>(p, staged, powers, scratch, slab_sums);
     } else {
       wait_for_previous();
       RowsStaging<Order>(p, staged).run(powers, scratch, slab_sums);

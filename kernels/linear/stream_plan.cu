@@ -86,9 +86,21 @@ StreamMemory stages_beside(const Stream& p, const Beside& beside) {
   return {static_cast<int>(stages), layout.bytes, beside.slab_sums_bytes};
 }
 
+// Stages are emptied out of order where several groups of warps have some to themselves, and
+// barriers tell only neighbouring laps apart. Two laps are safe, as those who multiply wait for the
+// lap before too; with more of them each slot must always be filled by one feeder and emptied by
+// one group.
+int usable_stages(int stages, int groups, int64_t needed) {
+  if (groups == 1 || needed <= int64_t{2} * stages) return stages;
+  const int period = std::max(groups, feeders);
+  return stages / period * period;
+}
+
 // Roughly what a multiprocessor needs for a few passes: the instructions, and what it loses where
-// the ring holds less than what could be read before the input is there. bf16 of 3072 columns lost
-// a twentieth with three quarters of that, so a byte counts more than it takes to read.
+// the ring holds less than what could be read before the input is there. Bytes count twice what
+// they take to read. That is a guess: it keeps all warps on each stage where there is much to read
+// for each instruction (bf16 of 3072 columns), and gives them stages of their own where there is
+// not (8192 columns, which gained a tenth).
 int64_t cycles_of(const Stream& p, const Beside& beside, int bits, int64_t passes, int stages) {
   // Instructions of a warp for a slab and for a stage, as the compiler made them.
   const int64_t slab_cost = bits == 16 ? 25 : 70, stage_cost = 70;
@@ -119,12 +131,6 @@ int chunk_words(const FormatSpec& spec, int64_t cols) {
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args) {
   if (!suits(context, args)) return std::nullopt;
   return describe(args);
-}
-
-int usable_stages(int stages, int groups, int64_t needed) {
-  if (groups == 1 || needed <= int64_t{2} * stages) return stages;
-  const int period = std::max(groups, feeders);
-  return stages / period * period;
 }
 
 std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits, int blocks) {

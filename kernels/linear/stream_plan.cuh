@@ -36,12 +36,6 @@ struct Beside {
   bool grouped, zeroed;
 };
 
-// Stages are emptied out of order where several groups of warps have some to themselves, and
-// barriers tell only neighbouring laps apart. Two laps are safe, as those who multiply wait for the
-// lap before too; with more of them each slot must always be filled by one feeder and emptied by
-// one group.
-int usable_stages(int stages, int groups, int64_t needed);
-
 // Cuts rows into pieces, and says how many warps share a stage of them and how memory is divided;
 // nothing where not even a few stages fit. It is mostly instructions that take the time: the fewer
 // stages a warp has to look at, the better.
