@@ -151,7 +151,7 @@ sanitize() {
 # see what others of them write. In every sweep the canary's rows go there.
 sanitized_op_tests() {
   local failures=0
-  sanitize memcheck "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$own_tests:$cublas_tests" || failures=1
+  sanitize memcheck "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$own_tests:$cublas_tests:$long_tests" || failures=1
   sanitize "racecheck initcheck" "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$own_tests" || failures=1
   return "$failures"
 }
@@ -159,19 +159,13 @@ own_tests="RmsNormGpu.*:SiluMulGpu.*:ResidualGpu.*:EmbeddingGpu.*:HeadsGpu.*:Rop
 own_tests+=":LogitsGpu.*:TokenScoresGpu.*:LinearGpu.OnePassTakes*:LinearGpu.WritesOnly*"
 own_tests+=":TilesGpu.TakeFew*:TilesGpu.GoOn*:ActivationsGpu.Op*"
 own_tests+=":QuantizeGpu.*ShapeAndSource:QuantizeGpu.Double*:QuantizeGpu.Errors*:QuantizeGpu.Refuses*"
-cublas_tests="ActivationsGpu.TakeAny*:ActivationsGpu.RoundWhat*:AttentionGpu.*:FlashGpu.Leaves*:LinearGpu.ManyRows*:LinearsGpu.*:ManyRowsGpu.*:DequantizeGpu.*"
+cublas_tests="AttentionGpu.*:FlashGpu.Leaves*:LinearGpu.ManyRows*:LinearsGpu.*:ManyRowsGpu.*:DequantizeGpu.*"
+cublas_tests+=":ActivationsGpu.TakeAny*:ActivationsGpu.RoundWhat*:ActivationsGpu.LinearsStand*"
+long_tests="LinearGpu.OnePassGoes*" # racecheck would take minutes
 
 sanitized_sweep() {
   rm -rf "$build/runs/short_sweep"
   sanitize memcheck "$programs/bin/qsweep" tests/gpu/short_sweep.yaml --backend cuda --out "$build/runs"
-}
-
-sweep() {
-  local failures=0
-  rm -rf "$build/runs/short_sweep" "$build/runs/own_kernels"
-  sanitize memcheck "$programs/bin/qsweep" tests/gpu/short_sweep.yaml --backend cuda --out "$build/runs" || failures=1
-  sanitize initcheck "$programs/bin/qsweep" tests/gpu/own_kernels.yaml --backend cuda --out "$build/runs" || failures=1
-  return "$failures"
 }
 
 sweep() {
