@@ -161,7 +161,7 @@ own_tests+=":TilesGpu.TakeFew*:TilesGpu.GoOn*:ActivationsGpu.Op*"
 own_tests+=":QuantizeGpu.*ShapeAndSource:QuantizeGpu.Double*:QuantizeGpu.Errors*:QuantizeGpu.Refuses*"
 cublas_tests="AttentionGpu.*:FlashGpu.Leaves*:LinearGpu.ManyRows*:LinearsGpu.*:ManyRowsGpu.*:DequantizeGpu.*"
 cublas_tests+=":ActivationsGpu.TakeAny*:ActivationsGpu.RoundWhat*:ActivationsGpu.LinearsStand*"
-long_tests="LinearGpu.OnePassGoes*" # racecheck would take minutes
+long_tests="LinearGpu.OnePassGoes*" # memcheck alone
 
 sanitized_sweep() {
   rm -rf "$build/runs/short_sweep"
