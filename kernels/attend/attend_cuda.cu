@@ -52,16 +52,48 @@ __global__ void __launch_bounds__(threads)
   join(compute, args, memory.weighted, &mine, part.dim);
 }
 
+TeamArgs team_args(const device::Context& context, const AttendArgs& args) {
+  const HeadsArgs& heads = args.heads;
+  TeamArgs result{};
+  result.position = heads.position;
+  result.keys = static_cast<unsigned char*>(heads.keys.data);
+  result.values = static_cast<unsigned char*>(heads.values.data);
+  result.first = static_cast<int>(heads.first);
+  result.capacity = static_cast<int>(heads.keys.capacity);
+  result.group = static_cast<int>(heads.heads / heads.keys.kv_heads);
+  result.kv_heads = static_cast<int>(heads.keys.kv_heads);
+  result.settled = args.settled;
+  result.compute = context.compute;
+  result.qkv = heads.qkv;
+  result.cos = heads.cos;
+  result.sin = heads.sin;
+  result.q_norm = heads.q_norm;
+  result.k_norm = heads.k_norm;
+  result.y = args.y;
+  result.norm_eps = static_cast<float>(heads.norm_eps);
+  return result;
+}
+
 template <class T>
 void start(const device::Context& context, const AttendArgs& args) {
-  const int64_t dim = args.heads.keys.head_dim;
-  const dim3 blocks(static_cast<unsigned>(args.heads.heads), stretches);
-  const auto by_teams = [&](auto pieces) {
-    constexpr int count = decltype(pieces)::value;
-    launch(context, decode_teams<T, count, threads>,
-           {blocks, dim3(threads), sizeof(TeamMemory<T, count, threads>), stretches},
+  const CacheView& keys = args.heads.keys;
+  const int64_t dim = keys.head_dim;
+  const auto by_columns = [&] {
+    const dim3 blocks(static_cast<unsigned>(args.heads.heads), stretches);
+    launch(context, decode_columns<T>, {blocks, dim3(threads), attend_bytes<T>(dim), stretches},
            context.compute, args);
   };
+  const auto by_teams = [&](auto pieces) {
+    constexpr int count = decltype(pieces)::value;
+    const TeamArgs team = team_args(context, args);
+    const dim3 blocks(static_cast<unsigned>(team.group), stretches,
+                      static_cast<unsigned>(team.kv_heads));
+    // The kernel itself says that it is one of clusters, which spares it asking.
+    launch(context, decode_teams<T, count, threads>,
+           {blocks, dim3(threads), sizeof(TeamMemory<T, count, threads>)}, team);
+  };
+  // Teams count rows of a cache, and 16 bytes of a row beyond the last, in 32 bits.
+  if (keys.kv_heads * keys.capacity > (1 << 24)) return by_columns();
   switch (dim) {
     case 64:
       return by_teams(std::integral_constant<int, 2>{});
@@ -72,8 +104,7 @@ void start(const device::Context& context, const AttendArgs& args) {
     case 256:
       return by_teams(std::integral_constant<int, 8>{});
     default:
-      launch(context, decode_columns<T>, {blocks, dim3(threads), attend_bytes<T>(dim), stretches},
-             context.compute, args);
+      return by_columns();
   }
 }
 

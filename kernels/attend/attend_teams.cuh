@@ -1,97 +1,129 @@
 // Decode attention of the usual head sizes. Four lanes make a team that holds one position at a
 // time, a quarter of its elements each, and keeps its own online softmax: nobody waits for others
 // until the end. A warp brings the rows of its eight teams into a ring in shared memory ahead of
-// them, before the kernel in front has ended where the cache allows it. A block's teams are joined
-// in shared memory, the blocks of a head's cluster in that of the first.
+// them, before the kernel in front has ended where the cache allows it. The teams of a warp are
+// joined in registers, the warps of a block in shared memory, the blocks of a head's cluster in
+// that of the first.
+//
+// Scores are kept times log2 e, so that exponentials are powers of two within 2 ulp, 4 2^-24.
+// Error against attention.hpp, in 2^-24: a score is D / 16 + 8 times |s| off; an exponent two more
+// for what it is less the largest, and each of three joins again two. A weight is 4 off by its
+// power, each join adds 5 by its factor, 19 in all. Errors of weights count twice, as y divides by
+// their sum: 38, and 4 for the product and the quotient, of the 48 there.
 #pragma once
 
-#include "kernels/attend/attend_kernel.cuh"
+#include "kernels/attend/attend_heads.cuh"
 
 namespace qsweep::kernels::cuda {
 
-constexpr int team_lanes = 4, team_columns = 8 * team_lanes;
-constexpr int warp_teams = warp_size / team_lanes;
-constexpr int attend_blocks = 8;  // of a cluster: the most that every Hopper schedules
+constexpr float lowest_score = -0x1p126f;  // of no position: a power of two of it less another is 0
 
-// A row of the ring: neighbouring rows start 64 bytes apart, modulo all banks.
-template <class T, int Pieces>
-struct RingRow {
-  static constexpr int elements = Pieces * team_columns;
-  static constexpr int bytes = elements * static_cast<int>(sizeof(T));
-  static constexpr int stride = bytes + (bytes % 128 == 0 ? 64 : 0);
-  static constexpr int tile_bytes = 2 * warp_teams * stride;  // keys, values of a warp's teams
-};
-
-// Positions are taken in tiles of a block's teams; so many are under way.
-template <class T, int Pieces>
-constexpr int ring_tiles() {
-  return RingRow<T, Pieces>::stride <= 320 ? 4 : 2;
+// Of a cluster: an arrival that publishes nothing, and so need not wait for what is under way.
+__device__ inline void cluster_arrive_relaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ inline uint32_t address_in_first_block(const void* mine) {
+  uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(address) : "r"(shared_address(mine)));
+  return address;
+}
+// Stores that tell a barrier of the block they go to how many bytes have come: nobody waits for
+// them here, and this block may end.
+__device__ inline void send_to_block(uint32_t to, const float (&v)[4], uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, "
+      "[%5];" ::"r"(to),
+      "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "r"(barrier)
+      : "memory");
+}
+__device__ inline void send_to_block(uint32_t to, const float (&v)[2], uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::
+          "r"(to),
+      "f"(v[0]), "f"(v[1]), "r"(barrier)
+      : "memory");
+}
+// Returns once the barrier's first phase has ended; what other blocks sent is then seen.
+__device__ inline void wait_for_blocks(uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ended;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ended, [%0], 0;\n"
+      "@!ended bra again;\n"
+      "}\n" ::"r"(barrier)
+      : "memory");
 }
 
-// Of a block; the blocks of the cluster leave their results in that of the first.
-template <class T, int Pieces, int Threads>
-struct TeamMemory {
-  using Row = RingRow<T, Pieces>;
-  static constexpr int warps = Threads / warp_size, teams = warps * warp_teams;
-  alignas(16) float q[Row::elements];
-  alignas(16) T key[Row::elements];  // of the new row
-  alignas(16) T value[Row::elements];
-  Softmax blocks[attend_blocks];
-  float weighted[attend_blocks][Row::elements];
-  Softmax team[teams];
-  float factor[warps][teams];
-  union {
-    alignas(16) unsigned char ring[warps][ring_tiles<T, Pieces>()][Row::tile_bytes];
-    float line[teams][Row::elements];  // when the ring is done with
-  };
-};
+// Brings a warp's tiles into its ring, one after another.
+template <class Memory>
+struct TileCopies {
+  using Row = typename Memory::Row;
+  const unsigned char *keys, *values;  // the lane's first 16 bytes of the next tile
+  uint32_t ring;                       // where they go in its first slot
+  int lane;
 
-// Brings a warp's rows of a tile.
-template <class T, int Pieces>
-__device__ void copy_tile(unsigned char* tile, const T* keys, const T* values, int64_t first,
-                          int64_t end, int64_t last) {
-  using Row = RingRow<T, Pieces>;
-  constexpr int chunks = Row::bytes / 16;  // of a row
-  for (int i = static_cast<int>(threadIdx.x) % warp_size; i < warp_teams * chunks; i += warp_size) {
-    const int row = i / chunks, at = i % chunks * 16;
-    const int64_t position = first + row, from = position * Row::bytes + at;
-    if (position >= end || position == last) continue;
-    const uint32_t to = shared_address(tile) + row * Row::stride + at;
-    copy_async(to, reinterpret_cast<const unsigned char*>(keys) + from);
-    copy_async(to + warp_teams * Row::stride,
-               reinterpret_cast<const unsigned char*>(values) + from);
+  __device__ TileCopies(const TeamArgs& args, const TeamPlace<Memory>& place, const Memory& memory)
+      : ring(shared_address(memory.ring[place.warp].tile) + place.lane * 16), lane(place.lane) {
+    const int64_t at = place.byte_of(args, place.first) + place.lane * 16;
+    keys = args.keys + at;
+    values = args.values + at;
   }
-}
+
+  // Rows in front of the tile's row `left`: that one and later ones are not in the cache.
+  __device__ void next(uint32_t slot, int left) {
+    constexpr int chunks = Row::bytes / 16;  // of a row
+    static_assert(warp_teams * chunks % warp_size == 0);
+    // Taken as they are by the compiler, which would else make each address from the first.
+    asm("" : "+l"(keys), "+l"(values), "+r"(ring));
+    const uint32_t tile = ring + slot * (2 * Row::half_tile);
+#pragma unroll
+    for (int k = 0; k < warp_teams * chunks / warp_size; ++k) {
+      const int i = lane + k * warp_size, from = k * (warp_size * 16);
+      if (i < left * chunks) {
+        const uint32_t to = tile + from + i / chunks * (Row::stride - Row::bytes);
+        copy_async(to, keys + from);
+        copy_async(to + Row::half_tile, values + from);
+      }
+    }
+    end_group();
+    keys += TeamPlace<Memory>::step * Row::bytes;
+    values += TeamPlace<Memory>::step * Row::bytes;
+  }
+};
 
 template <class T, int Pieces>
 struct Team {
   float q[Pieces][8];
   float sums[Pieces][8] = {};
-  Softmax softmax;
-  const int lane = static_cast<int>(threadIdx.x) % team_lanes;
+  Softmax softmax{lowest_score, 0};
+  const int lane = static_cast<int>(threadIdx.x % team_lanes);
 
   __device__ explicit Team(const float* head) {
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) load_vector(head + (p * team_lanes + lane) * 8, q[p]);
   }
-  // q . key in all lanes of the team; every lane of the warp takes part.
-  __device__ float score(const T* key) const {
-    float sum = 0;
+  // q . key log2 e / sqrt(D) in all lanes of the team; every lane of the warp takes part.
+  __device__ float score(const T* key, float scale) const {
+    float chain[4] = {};  // a single one would wait for itself at each element
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
       float k[8];
       load_vector(key + (p * team_lanes + lane) * 8, k);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) sum += q[p][i] * k[i];
+      for (int i = 0; i < 8; ++i) chain[i % 4] += q[p][i] * k[i];
     }
+    float sum = (chain[0] + chain[1]) + (chain[2] + chain[3]);
+#pragma unroll
     for (int step = 1; step < team_lanes; step *= 2) {
       sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
     }
-    return sum;
+    return sum * scale;
   }
   __device__ void add(float score, const T* value) {
     const float largest = fmaxf(softmax.largest, score);
-    const float factor = expf(softmax.largest - largest), weight = expf(score - largest);
+    const float factor = exp2_approximate(softmax.largest - largest);
+    const float weight = exp2_approximate(score - largest);
     softmax = {largest, softmax.sum * factor + weight};
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
@@ -101,125 +133,173 @@ struct Team {
       for (int i = 0; i < 8; ++i) sums[p][i] = sums[p][i] * factor + weight * v[i];
     }
   }
-  __device__ void leave(float* line) const {
+
+  // All teams of the warp together -> line, *joined. At each step a lane gives one half of its
+  // columns away for the partner's share of the other, so that each ends with the column of its
+  // team's number in each piece.
+  __device__ void join_warp(float* line, Softmax* joined) {
+    constexpr uint32_t all = 0xFFFFFFFFu;
+    const int in_warp = static_cast<int>(threadIdx.x % warp_size);
+    float largest = softmax.largest;
+#pragma unroll
+    for (int step = team_lanes; step < warp_size; step *= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(all, largest, step));
+    }
+    const float factor = exp2_approximate(softmax.largest - largest);
+    float sum = softmax.sum * factor;
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
 #pragma unroll
-      for (int i = 0; i < 8; i += 4) {
-        *reinterpret_cast<float4*>(line + (p * team_lanes + lane) * 8 + i) =
-            float4{sums[p][i], sums[p][i + 1], sums[p][i + 2], sums[p][i + 3]};
+      for (int i = 0; i < 8; ++i) sums[p][i] *= factor;
+    }
+#pragma unroll
+    for (int kept = warp_teams / 2; kept > 0; kept /= 2) {
+      const int step = kept * team_lanes;
+      const bool upper = (in_warp & step) != 0;
+      sum += __shfl_xor_sync(all, sum, step);
+#pragma unroll
+      for (int p = 0; p < Pieces; ++p) {
+#pragma unroll
+        for (int i = 0; i < kept; ++i) {
+          const float given = upper ? sums[p][i] : sums[p][i + kept];
+          const float mine = upper ? sums[p][i + kept] : sums[p][i];
+          sums[p][i] = mine + __shfl_xor_sync(all, given, step);
+        }
       }
+    }
+#pragma unroll
+    for (int p = 0; p < Pieces; ++p) {
+      line[p * team_columns + lane * 8 + in_warp / team_lanes] = sums[p][0];
+    }
+    if (in_warp == 0) *joined = {largest, sum};
+  }
+};
+
+// What each of several softmaxes counts for beside the largest of them.
+template <int Count>
+struct Shares {
+  float factor[Count], sum = 0;
+  float largest = lowest_score;
+
+  __device__ explicit Shares(const Softmax (&parts)[Count]) {
+#pragma unroll
+    for (int k = 0; k < Count; ++k) largest = fmaxf(largest, parts[k].largest);
+#pragma unroll
+    for (int k = 0; k < Count; ++k) {
+      factor[k] = exp2_approximate(parts[k].largest - largest);
+      sum += factor[k] * parts[k].sum;
     }
   }
 };
 
-// What a softmax weighs beside the one of all; 0 where it has seen nothing.
-__device__ inline float share_of(const Softmax& part, float largest) {
-  return part.largest == -INFINITY ? 0.0f : expf(part.largest - largest);
-}
-
-// The block's teams, of which lines and softmaxes lie in shared memory -> the first block of the
-// cluster.
+// The block's warps, of which lines and softmaxes lie in shared memory -> the first block of the
+// cluster, four columns a thread.
 template <class Memory>
-__device__ void join_teams(Memory& memory) {
-  static_assert(Memory::teams == warp_size, "a lane for each team");
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = threadIdx.x / warp_size;
-  const Softmax mine = memory.team[lane];
-  const float largest = over_warp(mine.largest, Larger{}), factor = share_of(mine, largest);
-  const float sum = over_warp(mine.sum * factor, Add{});
-  memory.factor[warp][lane] = factor;
-  __syncwarp();
-  const uint32_t rank = cluster_rank();
-  for (int i = static_cast<int>(threadIdx.x); i < Memory::Row::elements;
-       i += Memory::warps * warp_size) {
-    float weighted = 0;
-#pragma unroll 8
-    for (int k = 0; k < Memory::teams; ++k) weighted += memory.factor[warp][k] * memory.line[k][i];
-    store_to_block(&memory.weighted[rank][i], 0, weighted);
+__device__ void join_warps(const Memory& memory, int rank) {
+  constexpr int quads = Memory::Row::elements / 4;
+  static_assert(quads <= Memory::warps * warp_size);
+  const int quad = static_cast<int>(threadIdx.x);
+  if (quad >= quads) return;
+  const Shares<Memory::warps> shares(memory.warp);
+  float weighted[4] = {};
+#pragma unroll
+  for (int k = 0; k < Memory::warps; ++k) {
+    float line[4];
+    load_vector(memory.ring[k].line + quad * 4, line);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) weighted[i] += shares.factor[k] * line[i];
   }
-  if (threadIdx.x == 0) {
-    store_to_block(&memory.blocks[rank].largest, 0, largest);
-    store_to_block(&memory.blocks[rank].sum, 0, sum);
-  }
+  const uint32_t results = address_in_first_block(&memory.results);
+  send_to_block(address_in_first_block(&memory.weighted[rank][quad * 4]), weighted, results);
+  const float softmax[2] = {shares.largest, shares.sum};
+  if (quad == 0) send_to_block(address_in_first_block(&memory.blocks[rank]), softmax, results);
 }
 
 // What all blocks left -> y.
 template <class Memory>
 __device__ void join_blocks(device::Compute compute, const Memory& memory, float* y) {
-  float factor[attend_blocks], largest = -INFINITY, sum = 0;
+  constexpr int threads = Memory::warps * warp_size, elements = Memory::Row::elements;
+  wait_for_blocks(shared_address(&memory.results));
+  const Shares<attend_blocks> shares(memory.blocks);
 #pragma unroll
-  for (int k = 0; k < attend_blocks; ++k) largest = fmaxf(largest, memory.blocks[k].largest);
-#pragma unroll
-  for (int k = 0; k < attend_blocks; ++k) {
-    factor[k] = share_of(memory.blocks[k], largest);
-    sum += factor[k] * memory.blocks[k].sum;
-  }
-  for (int i = static_cast<int>(threadIdx.x); i < Memory::Row::elements;
-       i += Memory::warps * warp_size) {
+  for (int first = 0; first < elements; first += threads) {
+    const int i = first + static_cast<int>(threadIdx.x);
+    if (i >= elements) return;
     float weighted = 0;
 #pragma unroll
-    for (int k = 0; k < attend_blocks; ++k) weighted += factor[k] * memory.weighted[k][i];
-    y[i] = stored(compute, weighted / sum);
+    for (int k = 0; k < attend_blocks; ++k) weighted += shares.factor[k] * memory.weighted[k][i];
+    y[i] = stored(compute, weighted / shares.sum);
   }
 }
 
-// This block's stretch: its teams' lines and softmaxes into shared memory.
-template <class T, int Pieces, int Threads>
-__device__ void attend_by_teams(device::Compute compute, const AttendArgs& args,
-                                TeamMemory<T, Pieces, Threads>& memory) {
-  constexpr int under_way = ring_tiles<T, Pieces>() - 1;
-  using Row = RingRow<T, Pieces>;
-  using Memory = TeamMemory<T, Pieces, Threads>;
-  if (!args.settled) wait_for_previous();
-  const Stretch<T, Threads> part(args, blockIdx.x, blockIdx.y, attend_blocks);
-  const T* keys = part.head_of(args.heads.keys);
-  const T* values = part.head_of(args.heads.values);
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = threadIdx.x / warp_size;
-  int64_t first = part.begin + warp * warp_teams;  // of the warp's positions in this tile
-  const auto copy = [&](int slot, int64_t from) {
-    copy_tile<T, Pieces>(memory.ring[warp][slot], keys, values, from, part.end, part.last);
-    end_group();
-  };
-  for (int k = 0; k < under_way; ++k) copy(k, first + k * Memory::teams);
-  if (args.settled) wait_for_previous();
-  part.make_ready(compute, memory.q, memory.key, memory.value);
-  __syncthreads();
+// The barrier of the first block stands before any block of the cluster has waited for it.
+template <class Memory>
+__device__ void start_results(Memory& memory, int rank) {
+  if (rank == 0 && threadIdx.x == 0) {
+    const uint32_t results = shared_address(&memory.results);
+    start_barrier(results, 1);
+    announce_bytes(results, attend_blocks * Memory::result_bytes);
+    arrive(results);
+    publish_barriers();
+  }
+  __syncwarp();
+  cluster_arrive_relaxed();
+}
+
+// The warp's tiles, joined: its line and softmax into shared memory.
+template <class T, int Pieces, class Memory>
+__device__ void attend_tiles(const TeamPlace<Memory>& place, TileCopies<Memory>& copies,
+                             Memory& memory) {
+  using Row = typename Memory::Row;
+  constexpr int step = TeamPlace<Memory>::step, under_way = Memory::tiles - 1;
+  constexpr float log2_e = 1.44269504f;
+  const float scale = log2_e / sqrtf(static_cast<float>(Row::elements));
+  const int row = place.lane / team_lanes;
   Team<T, Pieces> team(memory.q);
-  const float scale = 1.0f / sqrtf(static_cast<float>(part.dim));
-  for (int slot = 0; first < part.end; first += Memory::teams) {
+  auto& ring = memory.ring[place.warp];
+  uint32_t slot = 0;
+  // The new row counted from the tile's first. Rows behind it read it too, for they have to read
+  // something that is finite, and weigh nothing.
+  for (int left = place.last - place.first; left >= 0; left -= step) {
     wait_for_groups<under_way - 1>();
-    __syncwarp();
-    const int64_t position = first + lane / team_lanes;
-    const unsigned char* row = memory.ring[warp][slot] + lane / team_lanes * Row::stride;
-    const bool fresh = position == part.last;
-    const float score = team.score(fresh ? memory.key : reinterpret_cast<const T*>(row)) * scale;
-    const unsigned char* value = row + warp_teams * Row::stride;
-    if (position < part.end) {
-      team.add(score, fresh ? memory.value : reinterpret_cast<const T*>(value));
-    }
-    __syncwarp();
-    copy(slot == 0 ? under_way : slot - 1, first + under_way * Memory::teams);
-    slot = slot == under_way ? 0 : slot + 1;
+    __syncwarp();  // all lanes' copies are there, and the slot before is done with
+    copies.next((slot + under_way) % Memory::tiles, left - under_way * step);
+    const auto* key = reinterpret_cast<const T*>(ring.tile[slot] + row * Row::stride);
+    const T* value = key + Row::half_tile / sizeof(T);
+    const float score = team.score(row < left ? key : memory.key, scale);
+    team.add(row <= left ? score : -INFINITY, row < left ? value : memory.value);
+    slot = (slot + 1) % Memory::tiles;
   }
-  __syncthreads();
-  team.leave(memory.line[warp * warp_teams + lane / team_lanes]);
-  if (lane % team_lanes == 0) memory.team[warp * warp_teams + lane / team_lanes] = team.softmax;
-  __syncthreads();
+  __syncwarp();
+  team.join_warp(ring.line, &memory.warp[place.warp]);
 }
 
 template <class T, int Pieces, int Threads>
-__global__ void __launch_bounds__(Threads)
-    decode_teams(device::Compute compute, const __grid_constant__ AttendArgs args) {
-  auto& memory = *shared_memory<TeamMemory<T, Pieces, Threads>>();
-  cluster_arrive();
+__global__ void __cluster_dims__(1, attend_blocks, 1) __launch_bounds__(Threads)
+    decode_teams(const __grid_constant__ TeamArgs args) {
+  using Memory = TeamMemory<T, Pieces, Threads>;
+  auto& memory = *shared_memory<Memory>();
+  if (!args.settled) wait_for_previous();
+  TeamPlace<Memory> place(args);
   let_next_start();
-  attend_by_teams<T, Pieces, Threads>(compute, args, memory);
+  start_results(memory, place.rank);
+  TileCopies<Memory> copies(args, place, memory);
+  place.last = min(place.last, args.capacity - 1);
+#pragma unroll
+  for (int k = 0; k < Memory::tiles - 1; ++k) {
+    copies.next(k, place.last - place.first - k * TeamPlace<Memory>::step);
+  }
+  const NewHeads<T, Memory> heads(args, place, memory);
+  wait_for_previous();  // at once where that is done
+  heads.make_ready();
+  __syncthreads();
+  attend_tiles<T, Pieces>(place, copies, memory);
   cluster_wait();  // the first block has begun, so that it can be written to
-  join_teams(memory);
-  cluster_arrive();
-  cluster_wait();
-  if (cluster_rank() == 0) {
-    join_blocks(compute, memory, args.y + blockIdx.x * args.heads.keys.head_dim);
+  __syncthreads();
+  join_warps(memory, place.rank);
+  // Others may go: nobody writes to their memory.
+  if (place.rank == 0) {
+    join_blocks(args.compute, memory, args.y + place.query_head(args) * Memory::Row::elements);
   }
 }
 
