@@ -53,13 +53,8 @@ bool start_words(const device::Context& context, int words, const Stream& p) {
   return false;
 }
 
-}  // namespace
-
-bool stream_linears(const device::Context& context, const LinearsArgs& args) {
-  const auto planned = plan_stream(context, args);
-  if (!planned) return false;
-  const FormatSpec& spec = args.parts.front().weight->spec;
-  const int64_t cols = args.parts.front().weight->cols;
+bool stream_rows_of(const device::Context& context, const Stream& p, const FormatSpec& spec) {
+  const int64_t cols = p.cols;
   const int words = chunk_words(spec, cols);
   // nf4's blocks run on from row to row; they keep to rows where rows are whole blocks.
   const bool grouped = grouped_along(spec, cols);
@@ -70,24 +65,33 @@ bool stream_linears(const device::Context& context, const LinearsArgs& args) {
     } else {
       if (words < Codes<F>::words_a_unit) return false;
       if (F::flattened && (!grouped || cols % spec.group != 0)) return false;
-      const Stream& p = *planned;
-      bool started = false;
       if constexpr (F::scaled) {
-        if (grouped) started = start_words<F, true>(context, words, p);
+        if (grouped) return start_words<F, true>(context, words, p);
       }
       if constexpr (!F::flattened) {
-        if (!F::scaled || !grouped) started = start_words<F, false>(context, words, p);
+        if (!F::scaled || !grouped) return start_words<F, false>(context, words, p);
       }
-      if (!started) return false;
-      for (const LinearPart& part : args.parts) {
-        count_strategy(context, "stream", *part.weight, part.calls);
-        if (planned->levels.on) {
-          count_activations(context, "stream", args.activations.format, part.calls);
-        }
-      }
-      return true;
+      return false;
     }
   });
+}
+
+}  // namespace
+
+bool stream_linears(const device::Context& context, const LinearsArgs& args) {
+  const auto planned = plan_stream(context, args);
+  if (!planned) return false;
+  const FormatSpec& spec = args.parts.front().weight->spec;
+  if (!stream_one_row(context, *planned, spec) && !stream_rows_of(context, *planned, spec)) {
+    return false;
+  }
+  for (const LinearPart& part : args.parts) {
+    count_strategy(context, "stream", *part.weight, part.calls);
+    if (planned->levels.on) {
+      count_activations(context, "stream", args.activations.format, part.calls);
+    }
+  }
+  return true;
 }
 
 }  // namespace qsweep::kernels::cuda

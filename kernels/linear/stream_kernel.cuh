@@ -315,8 +315,9 @@ __device__ void make_table(uint32_t* table) {
   }
 }
 
-// `OneRow`: of up to kept_columns, without levels. That is what decoding asks for; in one kernel
-// with the staging of more rows each launch would step over its instructions, which costs 0.5 us.
+// `OneRow`: of up to kept_columns, without levels, where stream_one.cuh leaves it: nf4, zero
+// points, short groups. In one kernel with the staging of more rows each launch would step over its
+// instructions, which costs 0.5 us.
 template <class F, int Words, bool Grouped, int Tiles, bool OneRow>
 __global__ void __launch_bounds__(stream_threads, 1)
     stream(const __grid_constant__ Stream p, StreamMemory sizes) {

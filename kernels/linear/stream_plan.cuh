@@ -30,6 +30,10 @@ inline bool grouped_along(const quant::FormatSpec& spec, int64_t cols) {
 // Everything but how rows are cut, or nothing where the linears do not suit.
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args);
 
+// Starts the kernel of one row, where it suits.
+bool stream_one_row(const device::Context& context, const Stream& stream,
+                    const quant::FormatSpec& spec);
+
 // What does not depend on how rows are cut.
 struct Beside {
   int slabs, slab_bytes, slab_sums_bytes;

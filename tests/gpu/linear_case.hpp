@@ -55,12 +55,15 @@ struct LinearCase {
   double allowance(size_t at) const {
     const auto row = static_cast<int64_t>(at) / w.rows, out = static_cast<int64_t>(at) % w.rows;
     double magnitude = std::fabs(bias[static_cast<size_t>(out)]), inputs = 0, largest = 0;
+    double all_weights = 0, largest_input = 0;
     for (int64_t i = 0; i < w.cols; ++i) {
       const double weight = std::fabs(weights[static_cast<size_t>(out * w.cols + i)]);
       const double input = std::fabs(x[static_cast<size_t>(row * w.cols + i)]);
       magnitude += weight * input;
       inputs += input;
       largest = std::max(largest, weight);
+      all_weights += weight;
+      largest_input = std::max(largest_input, input);
     }
     // The offset of int4's codes, 8 scales or a zero point, is below twice the largest weight.
     if (w.spec.id == quant::FormatId::int4 && ends_with_strategy(calls, "stream")) {
@@ -72,7 +75,10 @@ struct LinearCase {
     if (w.spec.id == quant::FormatId::nf4) relative += 0x1p-12;
     const double rounding =
         compute == device::Compute::bf16 ? bf16_half_ulp * std::fabs(expected[at]) : 0;
-    return relative * magnitude + rounding * (1 + relative);
+    // One row beside integer codes is a fixed-point number.
+    const bool fixed = rows == 1 && ends_with_strategy(calls, "stream");
+    const double steps = fixed ? 0x1p-30 * largest_input * all_weights : 0;
+    return relative * magnitude + steps + rounding * (1 + relative);
   }
 };
 

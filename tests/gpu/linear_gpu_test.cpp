@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "gpu/linear_case.hpp"
@@ -178,11 +180,40 @@ struct Fused {
   }
 };
 
+struct FusedCase {
+  FormatSpec spec;
+  kernels::Finish finish;
+  std::vector<int64_t> outs;
+  int64_t rows, in;
+  bool normed;
+};
+
+void expect_as_one_by_one(const FusedCase& c) {
+  Fused fused(c.spec, c.outs, c.rows, c.in);
+  device::KernelCalls on_cpu, on_gpu;
+  const std::vector<float> expected = fused.run(c.finish, c.normed, false, on_cpu);
+  const std::vector<float> got = fused.run(c.finish, c.normed, true, on_gpu);
+  ASSERT_EQ(on_gpu.calls().size(), 1u);
+  EXPECT_TRUE(ends_with_strategy(on_gpu, test::strategy_of(fused.weights[0], c.rows)));
+  EXPECT_EQ(on_gpu.calls().begin()->second, c.outs.size());
+  // A normed x may fall to its neighbour, 2^-8 of it, anywhere; sums over random terms of that size
+  // stay below 2^-8 of the largest output's size. The finish adds two roundings of its own.
+  double largest = 0;
+  for (const float value : expected) largest = std::max(largest, std::fabs(double{value}));
+  const double bound = 4 * test::bf16_half_ulp * largest;
+  test::Allowance allowed(quant::to_string(c.spec) + " finish " +
+                          std::to_string(static_cast<int>(c.finish)));
+  for (size_t i = 0; i < got.size(); ++i) {
+    allowed.check(got[i], expected[i], bound, std::to_string(i));
+  }
+}
+
+const FormatSpec int4_e5m5{FormatId::int4, 128, true, {quant::ScaleCodecId::e5m, 5}};
+
 TEST(LinearsGpu, EqualsTheOpsOneByOne) {
   QSWEEP_NEEDS_GPU();
   using kernels::Finish;
-  const FormatSpec int4{FormatId::int4, 128, true, {quant::ScaleCodecId::e5m, 5}};
-  for (const FormatSpec& spec : {FormatSpec{FormatId::bf16}, int4}) {
+  for (const FormatSpec& spec : {FormatSpec{FormatId::bf16}, int4_e5m5}) {
     for (const auto& [finish, outs] :
          std::vector<std::pair<Finish, std::vector<int64_t>>>{{Finish::none, {24, 16, 40}},
                                                               {Finish::residual, {72}},
@@ -190,27 +221,54 @@ TEST(LinearsGpu, EqualsTheOpsOneByOne) {
                                                               {Finish::gate, {40, 40}}}) {
       for (const int64_t rows : {1, 3, 11, 17, 40, 65}) {
         for (const bool normed : {false, true}) {
-          Fused fused(spec, outs, rows, 512);
-          device::KernelCalls on_cpu, on_gpu;
-          const std::vector<float> expected = fused.run(finish, normed, false, on_cpu);
-          const std::vector<float> got = fused.run(finish, normed, true, on_gpu);
-          ASSERT_EQ(on_gpu.calls().size(), 1u);
-          EXPECT_TRUE(ends_with_strategy(on_gpu, test::strategy_of(fused.weights[0], rows)));
-          EXPECT_EQ(on_gpu.calls().begin()->second, outs.size());
-          // A normed x may fall to its neighbour, 2^-8 of it, anywhere; sums over 512 random terms
-          // of that size stay below 2^-8 of the largest output's size. The finish adds two
-          // roundings of its own.
-          double largest = 0;
-          for (const float value : expected) largest = std::max(largest, std::fabs(double{value}));
-          const double bound = 4 * test::bf16_half_ulp * largest;
-          test::Allowance allowed(quant::to_string(spec) + " finish " +
-                                  std::to_string(static_cast<int>(finish)));
-          for (size_t i = 0; i < got.size(); ++i) {
-            allowed.check(got[i], expected[i], bound, std::to_string(i));
-          }
+          expect_as_one_by_one({spec, finish, outs, rows, 512, normed});
         }
       }
     }
+  }
+}
+
+// One row has a kernel of its own. Blocks whose outputs are of several matrices, and passes too;
+// with a gate, halves that end within a pass.
+TEST(LinearsGpu, OneRowGoesOverTheEndsOfMatrices) {
+  QSWEEP_NEEDS_GPU();
+  using kernels::Finish;
+  const FormatSpec fp32_scales{FormatId::int4, 128, true, {quant::ScaleCodecId::fp32}};
+  for (const FormatSpec& spec :
+       {FormatSpec{FormatId::bf16}, int4_e5m5, fp32_scales,
+        FormatSpec{FormatId::int8, quant::per_channel}, FormatSpec{FormatId::fp8_e4m3, 128}}) {
+    expect_as_one_by_one({spec, Finish::none, {1403, 333, 331}, 1, 1024, true});
+    expect_as_one_by_one({spec, Finish::gate, {2 * 1403}, 1, 1024, true});
+    expect_as_one_by_one({spec, Finish::residual, {1403}, 1, 8192, false});
+  }
+}
+
+// Beside integer codes the row becomes an integer: one large element leaves little of the others,
+// and what is no number must not vanish.
+TEST(LinearGpu, OneRowKeepsOutliersAndNoNumbers) {
+  QSWEEP_NEEDS_GPU();
+  test::Allowance allowed("an outlier");
+  for (const FormatSpec& spec : {int4_e5m5, FormatSpec{FormatId::int8, quant::per_channel},
+                                 FormatSpec{FormatId::fp8_e4m3, quant::per_channel}}) {
+    const PackedMatrix w = packed(spec, 300, 2048);
+    LinearCase outlier(w, 1, Compute::bf16);
+    outlier.x[1234] = 30000;
+    kernels::ref::linear({&w, outlier.bias.data(), outlier.x.data(), w.cols, 1,
+                          outlier.expected.data(), w.rows, nullptr});
+    const std::vector<float> got = outlier.on_gpu();
+    for (size_t i = 0; i < got.size(); ++i) {
+      allowed.check(got[i], outlier.expected[i], outlier.allowance(i), std::to_string(i));
+    }
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      LinearCase c(w, 1, Compute::bf16);
+      c.x[77] = bad;
+      for (const float y : c.on_gpu()) EXPECT_FALSE(std::isfinite(y)) << quant::to_string(spec);
+    }
+    LinearCase zero(w, 1, Compute::bf16);
+    zero.x.assign(zero.x.size(), 0.0f);
+    const std::vector<float> only_bias = zero.on_gpu();
+    EXPECT_EQ(only_bias, test::rounded_to_bf16(zero.bias));
   }
 }
 

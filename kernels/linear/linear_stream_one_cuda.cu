@@ -1,0 +1,184 @@
+// Which linears of one row the kernel of stream_one_kernel.cuh takes, and how it is started.
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "device/gpu.hpp"
+#include "kernels/linear/linear_cuda.cuh"
+#include "kernels/linear/stream_one_kernel.cuh"
+#include "kernels/linear/stream_plan.cuh"
+
+namespace qsweep::kernels::cuda {
+namespace {
+
+using quant::FormatSpec;
+
+// Stages of about so many bytes at most, where rows can be cut accordingly: many small ones are
+// full early, few large ones cost fewer instructions.
+constexpr int64_t usual_stage = 25 << 10;
+// What a multiprocessor asks memory for at once: enough to keep it busy; more would only wait in
+// queues, and everything else behind it (kernels/README.md has the times).
+constexpr int64_t bytes_under_way = 50 << 10;
+
+template <class F>
+concept OneRowStreamable = !F::flattened && Streamable<F> && !std::is_same_v<F, quant::format::Nf4>;
+
+bool codec_suits(const FormatSpec& spec) {
+  return !quant::has_scales(spec.id) || spec.scale.id != ScaleCodecId::dq8;
+}
+
+int log2_of(int64_t power) {
+  return std::countr_zero(static_cast<uint64_t>(power));
+}
+
+OneRow describe(const Stream& stream, const FormatSpec& spec, bool grouped) {
+  OneRow p{};
+  for (int k = 0; k < stream.segment_count; ++k) {
+    const Segment& s = stream.segments[k];
+    p.segments[k] = {s.w.codes,
+                     s.w.scale.data,
+                     s.bias,
+                     static_cast<int>(s.first),
+                     static_cast<int>(s.rows),
+                     static_cast<int>(s.column)};
+  }
+  const PackedView& w = stream.segments[0].w;
+  p.x = stream.x;
+  p.norm_weight = stream.norm_weight;
+  p.norm_eps = stream.norm_eps;
+  p.y = stream.y;
+  p.segment_count = stream.segment_count;
+  p.outputs = stream.outputs;
+  p.cols = stream.cols;
+  p.inverse_cols = 1.0f / static_cast<float>(stream.cols);
+  p.line_bytes = static_cast<int>(int64_t{stream.cols} * quant::code_bits(spec.id) / 8);
+  p.finish = stream.finish;
+  p.codec = w.scale.id;
+  p.scale_bits = w.scale.width;
+  p.mantissa_bits = w.scale.mantissa_bits;
+  p.groups = w.groups.shared ? 0 : static_cast<int>(w.groups.per_line);
+  const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
+  p.share = p.outputs / blocks;
+  p.larger_shares = p.outputs % blocks;
+  if (grouped) {
+    const int64_t slab = int64_t{slab_bytes} * 8 / quant::code_bits(spec.id);
+    p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(spec.group / slab));
+  }
+  return p;
+}
+
+// How many rows make a pass. Integers have columns for the digits of two phases.
+bool choose_pass(OneRow& p, bool integers) {
+  const int64_t slabs = p.line_bytes / slab_bytes;
+  p.pass_log2 = 0;
+  for (const int rows : {8, 4, 2}) {
+    if (slabs % (pass_rows / rows) != 0 || (integers && rows != 8)) continue;
+    p.pass_log2 = log2_of(rows);
+    if (int64_t{rows} * p.line_bytes <= usual_stage) break;
+  }
+  p.phases_log2 = log2_of(pass_rows) - p.pass_log2;
+  return p.pass_log2 > 0;
+}
+
+// Warps that share a stage. With fewer of them others take the next stages meanwhile, which hides
+// the waits of each; with more the last stage is done sooner. Guessed cycles of a warp for a stage
+// and for each step of it; what is done behind the last copy counts three times.
+void choose_sharers(OneRow& p, int64_t passes, int64_t step_cycles) {
+  constexpr int64_t stage_cycles = 300, behind = 3;
+  const int64_t steps = p.line_bytes / slab_bytes >> p.phases_log2;
+  int64_t least = INT64_MAX;
+  for (int sharers = one_multipliers; sharers > 1; sharers /= 2) {  // vectors of four sums
+    const int64_t stage = tiles(steps, sharers) * step_cycles + stage_cycles;
+    const int64_t cycles = (tiles(passes, one_multipliers / sharers) + behind) * stage;
+    if (cycles >= least) continue;
+    least = cycles;
+    p.sharers_log2 = log2_of(sharers);
+  }
+}
+
+// Divides shared memory up to where the ring begins; false where scales are too many.
+bool divide_memory(OneRow& p, bool grouped, int64_t staged_bytes) {
+  const int64_t most = p.share + (p.larger_shares > 0 ? 1 : 0);  // outputs of a block
+  const int outputs = p.outputs_of_pass_log2();
+  const int64_t passes = tiles(most, int64_t{1} << outputs);
+  choose_sharers(p, passes, grouped ? 60 : 40);
+  p.together = static_cast<int>(std::min<int64_t>(passes, most_outputs >> outputs));
+  const int64_t line = int64_t{4} * pass_rows << p.sharers_log2;
+  const int64_t slabs = p.line_bytes / slab_bytes;
+  p.stage_bytes = (p.line_bytes + (grouped ? static_cast<int>(slabs) * 4 : 0)) << p.pass_log2;
+  const int row_bits = p.groups * p.scale_bits;
+  p.lines = (one_barriers_bytes(most_stages) + 15) / 16 * 16;
+  p.staged = p.lines + static_cast<int>(line * p.together * (passes > p.together ? 2 : 1));
+  p.staged = (p.staged + 127) / 128 * 128;
+  p.raw = p.staged + static_cast<int>(staged_bytes);
+  int64_t ring = p.raw;
+  if (grouped) {
+    constexpr int64_t most_raw = 32 << 10;
+    if (most * row_bits / 8 * 2 > most_raw) return false;
+    p.raw_half = raw_bytes(static_cast<int>(most), row_bits);
+    ring += p.raw_half * (p.gated() ? 2 : 1);
+  }
+  p.ring = static_cast<int>((ring + 127) / 128 * 128);
+  p.ahead = static_cast<int>((bytes_under_way + p.stage_bytes / 2) / p.stage_bytes);
+  p.ahead = std::max(p.ahead, one_copiers);
+  return true;
+}
+
+// As many stages as there is room for; the bytes of shared memory in all, or 0 where even two would
+// not fit.
+int64_t choose_stages(OneRow& p) {
+  const int64_t most = p.share + (p.larger_shares > 0 ? 1 : 0);
+  const int64_t passes = tiles(most, int64_t{1} << p.outputs_of_pass_log2());
+  const int64_t room = (all_memory - p.ring) / p.stage_bytes;
+  p.stages = static_cast<int>(std::min({room, passes, int64_t{most_stages}}));
+  // Each slot is to be emptied by the same group always.
+  const int groups = one_multipliers >> p.sharers_log2;
+  if (p.stages < passes) p.stages = p.stages / groups * groups;
+  if (p.stages < std::min<int64_t>(passes, 2)) return 0;
+  return p.ring + int64_t{p.stages} * p.stage_bytes;
+}
+
+template <class F, bool Grouped>
+bool start(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
+  OneRow p = describe(stream, spec, Grouped);
+  if (!choose_pass(p, IntegerCodes<F>::any)) return false;
+  if (!divide_memory(p, Grouped, staged_row_bytes<F>(p.cols))) return false;
+  const int64_t bytes = choose_stages(p);
+  if (bytes == 0) return false;
+  const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
+  const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(one_threads(Grouped)),
+                  static_cast<size_t>(bytes)};
+  // Code for longer rows than these would only be in the way.
+  if (p.cols <= 2 * vector_cols) {
+    launch(context, stream_one<F, Grouped, 2>, grid, p);
+  } else {
+    launch(context, stream_one<F, Grouped, most_vectors>, grid, p);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool stream_one_row(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
+  const int64_t cols = stream.cols, line_bits = cols * quant::code_bits(spec.id);
+  const bool asymmetric = stream.segments[0].w.asymmetric;
+  if (stream.rows != 1 || cols > most_vectors * vector_cols || stream.levels.on || asymmetric)
+    return false;
+  if (line_bits % (slab_bytes * 8) != 0 || !codec_suits(spec)) return false;
+  const bool grouped = grouped_along(spec, cols);
+  const int64_t slab = int64_t{slab_bytes} * 8 / quant::code_bits(spec.id);
+  if (grouped && (spec.group % slab != 0 || cols % spec.group != 0)) return false;
+  return format::visit_format(spec.id, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (!OneRowStreamable<F>) {
+      return false;
+    } else {
+      if constexpr (F::scaled) {
+        if (grouped) return start<F, true>(context, stream, spec);
+      }
+      return start<F, false>(context, stream, spec);
+    }
+  });
+}
+
+}  // namespace qsweep::kernels::cuda
