@@ -97,10 +97,11 @@ struct OneMagnitude {
   }
 };
 
-// As power_for_fp16(), for the range of integers; NaN where the sums are to be.
+// As power_for_fp16(), for the range of integers; NaN where the sums are to be. Below 2^-90, where
+// the power would leave the range of fp32, the row counts as zeros.
 __device__ inline float power_for_integers(float largest) {
   if (!(largest < 0x1p100f)) return __uint_as_float(0x7FC00000u);
-  if (largest <= 0x1p-100f) return 1.0f;
+  if (largest < 0x1p-90f) return 1.0f;
   return __uint_as_float((127 + 29 + 127 - (__float_as_uint(largest) >> 23)) << 23);
 }
 
