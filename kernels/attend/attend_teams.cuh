@@ -6,10 +6,10 @@
 // that of the first.
 //
 // Scores are kept times log2 e, so that exponentials are powers of two within 2 ulp, 4 2^-24.
-// Error against attention.hpp, in 2^-24: a score is D / 16 + 8 times |s| off; an exponent two more
-// for what it is less the largest, and each of three joins again two. A weight is 4 off by its
-// power, each join adds 5 by its factor, 19 in all. Errors of weights count twice, as y divides by
-// their sum: 38, and 4 for the product and the quotient, of the 48 there.
+// Error against attention.hpp, in 2^-24: a score is D / 16 + 8 times a off; an exponent two more
+// for what it is less the largest, and each of three joins again two, of |s| <= a. A weight is 4
+// off by its power, each join adds 5 by its factor, 19 in all. Errors of weights count twice, as y
+// divides by their sum: 38, and 4 for the product and the quotient, of the 48 there.
 #pragma once
 
 #include "kernels/attend/attend_heads.cuh"
@@ -238,12 +238,17 @@ __device__ void start_results(Memory& memory, int rank) {
   if (rank == 0 && threadIdx.x == 0) {
     const uint32_t results = shared_address(&memory.results);
     start_barrier(results, 1);
-    announce_bytes(results, attend_blocks * Memory::result_bytes);
-    arrive(results);
     publish_barriers();
   }
   __syncwarp();
   cluster_arrive_relaxed();
+}
+
+// How much will come. Some of it may have come by then: the barrier waits for this arrival, too.
+template <class Memory>
+__device__ void expect_results(Memory& memory, int rank) {
+  if (rank != 0 || threadIdx.x != 0) return;
+  arrive_announcing(shared_address(&memory.results), attend_blocks * Memory::result_bytes);
 }
 
 // The warp's tiles, joined: its line and softmax into shared memory.
@@ -258,8 +263,8 @@ __device__ void attend_tiles(const TeamPlace<Memory>& place, TileCopies<Memory>&
   Team<T, Pieces> team(memory.q);
   auto& ring = memory.ring[place.warp];
   uint32_t slot = 0;
-  // The new row counted from the tile's first. Rows behind it read it too, for they have to read
-  // something that is finite, and weigh nothing.
+  // The new row counted from the tile's first. Rows behind it read its key, as every lane takes
+  // part in a score.
   for (int left = place.last - place.first; left >= 0; left -= step) {
     wait_for_groups<under_way - 1>();
     __syncwarp();  // all lanes' copies are there, and the slot before is done with
@@ -267,7 +272,7 @@ __device__ void attend_tiles(const TeamPlace<Memory>& place, TileCopies<Memory>&
     const auto* key = reinterpret_cast<const T*>(ring.tile[slot] + row * Row::stride);
     const T* value = key + Row::half_tile / sizeof(T);
     const float score = team.score(row < left ? key : memory.key, scale);
-    team.add(row <= left ? score : -INFINITY, row < left ? value : memory.value);
+    if (row <= left) team.add(score, row < left ? value : memory.value);
     slot = (slot + 1) % Memory::tiles;
   }
   __syncwarp();
@@ -293,6 +298,7 @@ __global__ void __cluster_dims__(1, attend_blocks, 1) __launch_bounds__(Threads)
   wait_for_previous();  // at once where that is done
   heads.make_ready();
   __syncthreads();
+  expect_results(memory, place.rank);
   attend_tiles<T, Pieces>(place, copies, memory);
   cluster_wait();  // the first block has begun, so that it can be written to
   __syncthreads();

@@ -8,8 +8,9 @@
 //
 // Bytes: cache 2 kv_heads n D element, once a query tile. FLOPs: 4 rows heads n D.
 //
-// |error| <= (n + D / 8 + 48) 2^-24 (1 + max|s|) max|v| in fp32: n for the weighted sum, D / 8 + 8
-// for the scores, 6 and 24 for the exponentials and their sum (simd/row_ops.hpp), 10 for the rest.
+// |error| <= (n + D / 8 + 48) 2^-24 (1 + a) max|v| in fp32, where a = max_t sum_i |q_i k_i[t]| /
+// sqrt(D), what a score could be without cancelling: n for the weighted sum, D / 8 + 8 for the
+// scores, 6 and 24 for the exponentials and their sum (simd/row_ops.hpp), 10 for the rest.
 #pragma once
 
 #include <cstdint>

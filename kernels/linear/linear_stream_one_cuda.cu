@@ -80,70 +80,84 @@ bool choose_pass(OneRow& p, bool integers) {
   return p.pass_log2 > 0;
 }
 
-// Warps that share a stage. With fewer of them others take the next stages meanwhile, which hides
-// the waits of each; with more the last stage is done sooner. Guessed cycles of a warp for a stage
-// and for each step of it; what is done behind the last copy counts three times.
-void choose_sharers(OneRow& p, int64_t passes, int64_t step_cycles) {
-  constexpr int64_t stage_cycles = 300, behind = 3;
-  const int64_t steps = p.line_bytes / slab_bytes >> p.phases_log2;
-  int64_t least = INT64_MAX;
-  for (int sharers = one_multipliers; sharers > 1; sharers /= 2) {  // vectors of four sums
-    const int64_t stage = tiles(steps, sharers) * step_cycles + stage_cycles;
-    const int64_t cycles = (tiles(passes, one_multipliers / sharers) + behind) * stage;
-    if (cycles >= least) continue;
-    least = cycles;
-    p.sharers_log2 = log2_of(sharers);
-  }
+// Of a block: at most.
+int64_t outputs_of(const OneRow& p) {
+  return p.share + (p.larger_shares > 0 ? 1 : 0);
+}
+int64_t passes_of(const OneRow& p) {
+  return tiles(outputs_of(p), int64_t{1} << p.outputs_of_pass_log2());
 }
 
-// Divides shared memory up to where the ring begins; false where scales are too many.
-bool divide_memory(OneRow& p, bool grouped, int64_t staged_bytes) {
-  const int64_t most = p.share + (p.larger_shares > 0 ? 1 : 0);  // outputs of a block
-  const int outputs = p.outputs_of_pass_log2();
-  const int64_t passes = tiles(most, int64_t{1} << outputs);
-  choose_sharers(p, passes, grouped ? 60 : 40);
-  p.together = static_cast<int>(std::min<int64_t>(passes, most_outputs >> outputs));
+// Roughly how long a block multiplies with so many warps to a stage. With fewer of them others take
+// the next stages meanwhile, which hides the waits of each; with more the last stage is done
+// sooner. Guessed cycles of a warp for a stage and for each step of it; what is done behind the
+// last copy counts three times.
+int64_t cycles_of(const OneRow& p, bool grouped) {
+  const int64_t step_cycles = grouped ? 60 : 40, stage_cycles = 300, behind = 3;
+  const int64_t steps = p.line_bytes / slab_bytes >> p.phases_log2;
+  const int64_t stage = tiles(steps, int64_t{1} << p.sharers_log2) * step_cycles + stage_cycles;
+  return (tiles(passes_of(p), one_multipliers >> p.sharers_log2) + behind) * stage;
+}
+
+// Divides shared memory up to where the ring begins.
+void divide_memory(OneRow& p, bool grouped, int64_t staged_bytes) {
+  const int64_t passes = passes_of(p);
+  p.together =
+      static_cast<int>(std::min<int64_t>(passes, most_outputs >> p.outputs_of_pass_log2()));
   const int64_t line = int64_t{4} * pass_rows << p.sharers_log2;
-  const int64_t slabs = p.line_bytes / slab_bytes;
-  p.stage_bytes = (p.line_bytes + (grouped ? static_cast<int>(slabs) * 4 : 0)) << p.pass_log2;
-  const int row_bits = p.groups * p.scale_bits;
   p.lines = (one_barriers_bytes(most_stages) + 15) / 16 * 16;
   p.staged = p.lines + static_cast<int>(line * p.together * (passes > p.together ? 2 : 1));
   p.staged = (p.staged + 127) / 128 * 128;
   p.raw = p.staged + static_cast<int>(staged_bytes);
-  int64_t ring = p.raw;
   if (grouped) {
-    constexpr int64_t most_raw = 32 << 10;
-    if (most * row_bits / 8 * 2 > most_raw) return false;
-    p.raw_half = raw_bytes(static_cast<int>(most), row_bits);
-    ring += p.raw_half * (p.gated() ? 2 : 1);
+    p.raw_half = raw_bytes(static_cast<int>(outputs_of(p)), p.groups * p.scale_bits);
   }
-  p.ring = static_cast<int>((ring + 127) / 128 * 128);
-  p.ahead = static_cast<int>((bytes_under_way + p.stage_bytes / 2) / p.stage_bytes);
-  p.ahead = std::max(p.ahead, one_copiers);
-  return true;
+  p.ring = (p.raw + p.raw_half * (p.gated() ? 2 : 1) + 127) / 128 * 128;
 }
 
-// As many stages as there is room for; the bytes of shared memory in all, or 0 where even two would
-// not fit.
-int64_t choose_stages(OneRow& p) {
-  const int64_t most = p.share + (p.larger_shares > 0 ? 1 : 0);
-  const int64_t passes = tiles(most, int64_t{1} << p.outputs_of_pass_log2());
+// As many stages as there is room for, and how many of them are under way; the bytes of shared
+// memory in all, or 0 where even two stages would not fit.
+int64_t choose_stages(OneRow& p, bool grouped) {
+  const int64_t passes = passes_of(p), slabs = p.line_bytes / slab_bytes;
+  p.stage_bytes = (p.line_bytes + (grouped ? static_cast<int>(slabs) * 4 : 0)) << p.pass_log2;
   const int64_t room = (all_memory - p.ring) / p.stage_bytes;
   p.stages = static_cast<int>(std::min({room, passes, int64_t{most_stages}}));
   // Each slot is to be emptied by the same group always.
   const int groups = one_multipliers >> p.sharers_log2;
   if (p.stages < passes) p.stages = p.stages / groups * groups;
   if (p.stages < std::min<int64_t>(passes, 2)) return 0;
+  // A copying warp waits for a stage to be full before it fills the same slot again: behind that
+  // the barrier would be a phase further, and be waited for in vain.
+  p.ahead = static_cast<int>((bytes_under_way + p.stage_bytes / 2) / p.stage_bytes);
+  p.ahead = std::max(std::min(p.ahead, p.stages), one_copiers);
   return p.ring + int64_t{p.stages} * p.stage_bytes;
+}
+
+// The quickest division of the warps and of shared memory; the bytes of that, or 0 where there is
+// none. Fewer than two warps to a stage would leave less than a vector of four sums for each row.
+int64_t divide(OneRow& p, bool grouped, int64_t staged_bytes) {
+  // What a block could hold of scales, were that all.
+  if (outputs_of(p) * p.groups * p.scale_bits > 8 * all_memory) return 0;
+  OneRow best{};
+  int64_t bytes = 0, least = INT64_MAX;
+  for (int sharers = one_multipliers; sharers > 1; sharers /= 2) {
+    p.sharers_log2 = log2_of(sharers);
+    divide_memory(p, grouped, staged_bytes);
+    const int64_t wanted = choose_stages(p, grouped), cycles = cycles_of(p, grouped);
+    if (wanted == 0 || cycles >= least) continue;
+    best = p;
+    bytes = wanted;
+    least = cycles;
+  }
+  p = best;
+  return bytes;
 }
 
 template <class F, bool Grouped>
 bool start(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
   OneRow p = describe(stream, spec, Grouped);
   if (!choose_pass(p, IntegerCodes<F>::any)) return false;
-  if (!divide_memory(p, Grouped, staged_row_bytes<F>(p.cols))) return false;
-  const int64_t bytes = choose_stages(p);
+  const int64_t bytes = divide(p, Grouped, staged_row_bytes<F>(p.cols));
   if (bytes == 0) return false;
   const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
   const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(one_threads(Grouped)),

@@ -75,6 +75,7 @@ struct OneCopier {
     __syncwarp();
     for (int k = 0; k < p.segment_count; ++k) {
       const OneRun run(p, p.segments[k], first, end);
+      if (run.count <= 0) continue;
       const int place = p.gated() ? k << outputs : run.begin;
       copy_run(p.segments[k], run, to + place * p.line_bytes, full);
     }

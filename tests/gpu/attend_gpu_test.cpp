@@ -131,7 +131,8 @@ TEST(AttendGpu, OneRowMatchesTheReferences) {
     for (const Shape& shape :
          {Shape{0, 1, 1, 2}, Shape{3, 4, 4, 96}, Shape{40, 4, 2, 64}, Shape{299, 6, 2, 96},
           Shape{130, 2, 1, 128}, Shape{1500, 3, 3, 32}, Shape{256, 2, 2, 10}, Shape{70, 2, 1, 256},
-          Shape{1100, 2, 1, 96}, Shape{600, 2, 2, 256}}) {
+          Shape{1100, 2, 1, 96}, Shape{600, 2, 2, 256}, Shape{0, 8, 1, 64}, Shape{7, 7, 1, 128},
+          Shape{255, 32, 8, 128}, Shape{256, 5, 5, 96}}) {
       for (const bool normed : {false, true}) {
         Case c(shape, type, normed);
         const auto first = c.on_gpu(false), again = c.on_gpu(true);

@@ -76,8 +76,9 @@ struct LinearCase {
     const double rounding =
         compute == device::Compute::bf16 ? bf16_half_ulp * std::fabs(expected[at]) : 0;
     // One row beside integer codes is a fixed-point number.
-    const bool fixed = rows == 1 && ends_with_strategy(calls, "stream");
-    const double steps = fixed ? 0x1p-30 * largest_input * all_weights : 0;
+    const bool integers = w.spec.id == quant::FormatId::int4 || w.spec.id == quant::FormatId::int8;
+    const bool fixed = rows == 1 && integers && ends_with_strategy(calls, "stream");
+    const double steps = fixed ? 0x1p-30 * (1 + 0x1p-7) * largest_input * all_weights : 0;
     return relative * magnitude + steps + rounding * (1 + relative);
   }
 };

@@ -87,11 +87,14 @@ TEST(LinearGpu, OnePassTakesLongRows) {
 TEST(LinearGpu, OnePassGoesRoundTheRing) {
   QSWEEP_NEEDS_GPU();
   test::Allowance allowed("many passes");
-  for (const auto& [out, in] :
-       {std::pair<int64_t, int64_t>{70001, 256}, {16003, 3072}, {4001, 8192}}) {
+  for (const auto& [out, in] : {std::pair<int64_t, int64_t>{70001, 64},
+                                {70001, 128},
+                                {70001, 256},
+                                {16003, 3072},
+                                {4001, 8192}}) {
     for (const FormatSpec& spec :
          {FormatSpec{FormatId::bf16}, FormatSpec{FormatId::int8, quant::per_channel},
-          FormatSpec{FormatId::int4, 128}}) {
+          FormatSpec{FormatId::int4, 128}, FormatSpec{FormatId::int4, quant::per_channel}}) {
       const PackedMatrix w = packed(spec, out, in);
       for (const int64_t rows : {1, 3}) compare(w, rows, Compute::bf16, allowed, "stream");
     }
