@@ -89,12 +89,6 @@ struct TeamPlace {
   }
 };
 
-// Has an address and its translation ready before what lies there may be read: it is still being
-// written, and goes no nearer than the second-level cache, where that is seen.
-__device__ inline void expect_reads(const float* address) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
-}
-
 // Elements i and i + D / 2 of a head, i = lane, lane + 32, ..., in registers.
 template <int Elements>
 struct LanePairs {

@@ -18,43 +18,6 @@ namespace qsweep::kernels::cuda {
 
 constexpr float lowest_score = -0x1p126f;  // of no position: a power of two of it less another is 0
 
-// Of a cluster: an arrival that publishes nothing, and so need not wait for what is under way.
-__device__ inline void cluster_arrive_relaxed() {
-  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-}
-__device__ inline uint32_t address_in_first_block(const void* mine) {
-  uint32_t address;
-  asm("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(address) : "r"(shared_address(mine)));
-  return address;
-}
-// Stores that tell a barrier of the block they go to how many bytes have come: nobody waits for
-// them here, and this block may end.
-__device__ inline void send_to_block(uint32_t to, const float (&v)[4], uint32_t barrier) {
-  asm volatile(
-      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, "
-      "[%5];" ::"r"(to),
-      "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "r"(barrier)
-      : "memory");
-}
-__device__ inline void send_to_block(uint32_t to, const float (&v)[2], uint32_t barrier) {
-  asm volatile(
-      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::
-          "r"(to),
-      "f"(v[0]), "f"(v[1]), "r"(barrier)
-      : "memory");
-}
-// Returns once the barrier's first phase has ended; what other blocks sent is then seen.
-__device__ inline void wait_for_blocks(uint32_t barrier) {
-  asm volatile(
-      "{\n"
-      ".reg .pred ended;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ended, [%0], 0;\n"
-      "@!ended bra again;\n"
-      "}\n" ::"r"(barrier)
-      : "memory");
-}
-
 // Brings a warp's tiles into its ring, one after another.
 template <class Memory>
 struct TileCopies {
@@ -74,8 +37,8 @@ struct TileCopies {
   __device__ void next(uint32_t slot, int left) {
     constexpr int chunks = Row::bytes / 16;  // of a row
     static_assert(warp_teams * chunks % warp_size == 0);
-    // Taken as they are by the compiler, which would else make each address from the first.
-    asm("" : "+l"(keys), "+l"(values), "+r"(ring));
+    // The compiler would else make each address from the first.
+    take_as_they_are(keys, values, ring);
     const uint32_t tile = ring + slot * (2 * Row::half_tile);
 #pragma unroll
     for (int k = 0; k < warp_teams * chunks / warp_size; ++k) {

@@ -29,6 +29,18 @@ __device__ inline uint4 load_once(const void* address) {
   return value;
 }
 
+// Has an address and its translation ready before what lies there may be read: it is still being
+// written, and goes no nearer than the second-level cache, where that is seen.
+__device__ inline void expect_reads(const float* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
+
+// Values of which the compiler is not to know how they were made.
+__device__ inline void take_as_they_are(const unsigned char*& a, const unsigned char*& b,
+                                        uint32_t& c) {
+  asm("" : "+l"(a), "+l"(b), "+r"(c));
+}
+
 // threadIdx.x, read anew by each call: a long loop then computes what follows from it each time, in
 // a few instructions, and need not keep it in registers.
 __device__ inline int thread_index_anew() {
@@ -198,6 +210,42 @@ __device__ inline void cluster_arrive() {
 }
 __device__ inline void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// An arrival that publishes nothing, and so need not wait for what is under way.
+__device__ inline void cluster_arrive_relaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ inline uint32_t address_in_first_block(const void* mine) {
+  uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(address) : "r"(shared_address(mine)));
+  return address;
+}
+// Stores that tell a barrier of the block they go to how many bytes have come: nobody waits for
+// them here, and this block may end.
+__device__ inline void send_to_block(uint32_t to, const float (&v)[4], uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, "
+      "[%5];" ::"r"(to),
+      "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "r"(barrier)
+      : "memory");
+}
+__device__ inline void send_to_block(uint32_t to, const float (&v)[2], uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::
+          "r"(to),
+      "f"(v[0]), "f"(v[1]), "r"(barrier)
+      : "memory");
+}
+// Returns once the barrier's first phase has ended; what other blocks sent is then seen.
+__device__ inline void wait_for_blocks(uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ended;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ended, [%0], 0;\n"
+      "@!ended bra again;\n"
+      "}\n" ::"r"(barrier)
+      : "memory");
 }
 
 // The larger one; NaN where one is.
