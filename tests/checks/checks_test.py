@@ -132,6 +132,13 @@ class SourceRules(Planted):
     def test_exiting_library(self):
         self.assert_one("void f() { std::exit(1); }\n", "prints or exits", "kernels/gemv/gemv_ref.cpp")
 
+    def test_assembly_outside_its_headers(self):
+        self.assert_one('__device__ void f() { asm volatile("trap;"); }\n', "inline assembly", "kernels/gemv/gemv.cuh")
+
+    def test_assembly_in_its_header(self):
+        self.write("kernels/cuda/intrinsics.cuh", '__device__ void f() { asm("trap;"); }  // asm\n')
+        self.assertEqual(self.problems(), [])
+
     def test_words_that_only_look_like_printing(self):
         self.write("src/base/error.cpp", 'void f() { std::snprintf(a, 2, "printf(");  // exit(1)\n x.exit(); }\n')
         self.assertEqual(self.problems(), [])

@@ -18,6 +18,9 @@ MACHINE_PATH = re.compile(r"(?<![\w.}\])*~/-])/(" + "|".join(("wo" + "rk", "ro" 
 REGISTRY = re.compile("|".join(("py" + r"pi\.", "python" + r"hosted\.", r"deb\.deb" + "ian", r"archive\.ub" + "untu",
                                 r"conda\.ana" + "conda", r"registry\.np" + "mjs")))
 PRINTS = re.compile(r"\bstd::(cout|cerr|clog|abort)\b|(?<![\w.>])(?:std::)?(printf|puts|exit|_Exit|quick_exit)\s*\(")
+ASSEMBLY = re.compile(r"(?<![\w.>])asm\b")
+# What C++ for GPUs has no words for stands in these alone, so that it is named, and written once.
+MAY_ASSEMBLE = {Path("kernels/cuda/intrinsics.cuh"), Path("kernels/cuda/warpgroup.cuh")}
 # A rank that cannot go on has to take the others with it; MPI_Abort and its one-rank twin stand here alone.
 MAY_EXIT = Path("src/comm/communicator.cpp")
 
@@ -45,6 +48,9 @@ def line_problems(path, number, line):
     code = re.sub(r'"(\\.|[^"\\])*"', '""', line).split("//")[0]
     if is_library(path) and PRINTS.search(code):
         yield f"{place} library code prints or exits (only the mains may) throw qsweep::Error or return the text"
+    if path.parts[0] == "kernels" and path.suffix in tree.SOURCE_SUFFIXES and path not in MAY_ASSEMBLE:
+        if ASSEMBLY.search(code):
+            yield f"{place} inline assembly (it has its own headers) name it in kernels/cuda/intrinsics.cuh"
 
 
 def check(root):
