@@ -98,6 +98,28 @@ struct NoScale {
   __device__ float operator()(int64_t) const { return 1.0f; }
 };
 
+// use(decode): decode(window) is the scale, as the bits of a float, whose code is the lowest bits
+// of `window`; of all codecs that give each scale bits of its own. The codec is looked up once;
+// parameters of a kernel that it has no use for are not read.
+template <class Use>
+__device__ void with_scale_bits(const ScaleCodecId& id, const int& width, const int& mantissa_bits,
+                                Use use) {
+  switch (id) {
+    case ScaleCodecId::fp32:
+      return use([](uint32_t window) { return window; });
+    case ScaleCodecId::fp16:
+      return use([](uint32_t window) {
+        return __float_as_uint(__half2float(__ushort_as_half(static_cast<uint16_t>(window))));
+      });
+    case ScaleCodecId::bf16:
+      return use([](uint32_t window) { return window << 16; });
+    default:
+      return use([mask = (1u << width) - 1u, bits = mantissa_bits](uint32_t window) {
+        return __float_as_uint(format::E5mScaleReader::value(window & mask, bits));
+      });
+  }
+}
+
 // The scales of a matrix in whatever codec.
 struct ScaleView {
   ScaleCodecId id = ScaleCodecId::none;

@@ -6,13 +6,14 @@
 //     but nf4's levels (2^-12), scales multiply fp32 sums. |error| <= ((in + 64) 2^-23 + [nf4]
 //     2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's codes are multiplied
 //     unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8 or the zero point,
-//     times the scale. One row of up to 8192 columns has a kernel of its own, stream_one.cuh. To
-//     the other one keep nf4, zero points, activations that are rounded, scales in dq8 or in groups
-//     that are not whole 64 bytes of codes, rows that are not an even number of these, and what
-//     leaves no room for two stages. It multiplies integer codes as integers, without an offset,
-//     but with x rounded to steps of 2^-29 of its largest element at most: that adds 2^-30
-//     (1 + 2^-7) max_i |x_i| sum_i |W| where 2^-90 <= max_i |x_i| < 2^100; below x counts as 0, and
-//     above y is NaN, as it may be where scales are above 2^78.
+//     times the scale.
+//   stream_one  one row of up to 8192 columns, bf16 activations (stream_one.cuh). As stream, which
+//     keeps nf4, zero points, activations that are rounded, scales in dq8 or in groups that are not
+//     whole 64 bytes of codes, rows that are not an even number of these, and what leaves no room
+//     for two stages. Integer codes are multiplied as integers, without an offset, but with x
+//     rounded to steps of 2^-29 of its largest element at most: that adds 2^-30 (1 + 2^-7)
+//     max_i |x_i| sum_i |W| where 2^-90 <= max_i |x_i| < 2^100; below x counts as 0, and above y is
+//     NaN, as it may be where scales are above 2^78.
 //   tiles       up to 128 rows that stream does not take, bf16 activations, 4-bit weights with a
 //     scale a row or in groups of 64 or more: weights are read once for each 64 rows, packed, and
 //     multiplied as exact fp16 levels with the input as fp16 (tiles.cuh); blocks share the columns

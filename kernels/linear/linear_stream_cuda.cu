@@ -1,7 +1,4 @@
 // Which linears the one-pass kernel takes, and how it is started.
-#include <algorithm>
-
-#include "device/gpu.hpp"
 #include "kernels/linear/linear_cuda.cuh"
 #include "kernels/linear/stream_kernel.cuh"
 #include "kernels/linear/stream_plan.cuh"
@@ -22,19 +19,16 @@ bool start(const device::Context& context, Stream p) {
     p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(slabs_a_group));
   }
   const int tile_columns = p.rows <= 8 ? 8 : 16;
-  const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
-  p.share = p.outputs / blocks;
-  p.larger_shares = p.outputs % blocks;
   const Beside beside{slabs, Kernel::slab_bytes, Codes<F>::offset ? slabs * tile_columns * 4 : 0,
                       Grouped, F::integer && p.segments[0].w.asymmetric};
-  const auto planned = cut_rows(p, beside, F::bits, blocks);
+  const auto planned = cut_rows(p, beside, F::bits);
   if (!planned) return false;
   const StreamMemory& sizes = *planned;
   const auto memory =
       static_cast<size_t>(barriers_bytes(sizes.stages) + lines_bytes(p.rows, p.contributors) +
                           int64_t{p.rows} * staged_bytes(p.cols) + sizes.slab_sums_bytes +
                           int64_t{sizes.stages} * sizes.stage_bytes);
-  const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(stream_threads), memory};
+  const Grid grid{dim3(static_cast<unsigned>(blocks_of(p))), dim3(stream_threads), memory};
   auto kernel = stream<F, Words, Grouped, 1, false>;
   if (p.one_short_row()) kernel = stream<F, Words, Grouped, 1, true>;
   if constexpr (F::scaled) {
@@ -82,13 +76,13 @@ bool stream_linears(const device::Context& context, const LinearsArgs& args) {
   const auto planned = plan_stream(context, args);
   if (!planned) return false;
   const FormatSpec& spec = args.parts.front().weight->spec;
-  if (!stream_one_row(context, *planned, spec) && !stream_rows_of(context, *planned, spec)) {
-    return false;
-  }
+  const bool one_row = stream_one_row(context, *planned, spec);
+  if (!one_row && !stream_rows_of(context, *planned, spec)) return false;
+  const char* const strategy = one_row ? "stream_one" : "stream";
   for (const LinearPart& part : args.parts) {
-    count_strategy(context, "stream", *part.weight, part.calls);
+    count_strategy(context, strategy, *part.weight, part.calls);
     if (planned->levels.on) {
-      count_activations(context, "stream", args.activations.format, part.calls);
+      count_activations(context, strategy, args.activations.format, part.calls);
     }
   }
   return true;

@@ -1,9 +1,7 @@
 // Which linears of one row the kernel of stream_one_kernel.cuh takes, and how it is started.
 #include <algorithm>
 #include <bit>
-#include <optional>
 
-#include "device/gpu.hpp"
 #include "kernels/linear/linear_cuda.cuh"
 #include "kernels/linear/stream_one_kernel.cuh"
 #include "kernels/linear/stream_plan.cuh"
@@ -21,10 +19,10 @@ constexpr int64_t usual_stage = 25 << 10;
 constexpr int64_t bytes_under_way = 50 << 10;
 
 template <class F>
-concept OneRowStreamable = !F::flattened && Streamable<F> && !std::is_same_v<F, quant::format::Nf4>;
+concept OneRowStreamable = !F::flattened && Streamable<F>;
 
-bool codec_suits(const FormatSpec& spec) {
-  return !quant::has_scales(spec.id) || spec.scale.id != ScaleCodecId::dq8;
+int64_t columns_of_slab(const FormatSpec& spec) {
+  return int64_t{slab_bytes} * 8 / quant::code_bits(spec.id);
 }
 
 int log2_of(int64_t power) {
@@ -57,12 +55,10 @@ OneRow describe(const Stream& stream, const FormatSpec& spec, bool grouped) {
   p.scale_bits = w.scale.width;
   p.mantissa_bits = w.scale.mantissa_bits;
   p.groups = w.groups.shared ? 0 : static_cast<int>(w.groups.per_line);
-  const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
-  p.share = p.outputs / blocks;
-  p.larger_shares = p.outputs % blocks;
+  p.share = stream.share;
+  p.larger_shares = stream.larger_shares;
   if (grouped) {
-    const int64_t slab = int64_t{slab_bytes} * 8 / quant::code_bits(spec.id);
-    p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(spec.group / slab));
+    p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(spec.group / columns_of_slab(spec)));
   }
   return p;
 }
@@ -159,8 +155,7 @@ bool start(const device::Context& context, const Stream& stream, const FormatSpe
   if (!choose_pass(p, IntegerCodes<F>::any)) return false;
   const int64_t bytes = divide(p, Grouped, staged_row_bytes<F>(p.cols));
   if (bytes == 0) return false;
-  const int blocks = std::min(p.outputs, device::gpu_info().multiprocessors);
-  const Grid grid{dim3(static_cast<unsigned>(blocks)), dim3(one_threads(Grouped)),
+  const Grid grid{dim3(static_cast<unsigned>(blocks_of(stream))), dim3(one_threads(Grouped)),
                   static_cast<size_t>(bytes)};
   // Code for longer rows than these would only be in the way.
   if (p.cols <= 2 * vector_cols) {
@@ -174,13 +169,11 @@ bool start(const device::Context& context, const Stream& stream, const FormatSpe
 }  // namespace
 
 bool stream_one_row(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
-  const int64_t cols = stream.cols, line_bits = cols * quant::code_bits(spec.id);
-  const bool asymmetric = stream.segments[0].w.asymmetric;
-  if (stream.rows != 1 || cols > most_vectors * vector_cols || stream.levels.on || asymmetric)
-    return false;
-  if (line_bits % (slab_bytes * 8) != 0 || !codec_suits(spec)) return false;
+  const int64_t cols = stream.cols, slab = columns_of_slab(spec);
+  if (stream.rows != 1 || cols > most_vectors * vector_cols || cols % slab != 0) return false;
+  if (stream.levels.on || stream.segments[0].w.asymmetric) return false;
+  if (quant::has_scales(spec.id) && spec.scale.id == ScaleCodecId::dq8) return false;
   const bool grouped = grouped_along(spec, cols);
-  const int64_t slab = int64_t{slab_bytes} * 8 / quant::code_bits(spec.id);
   if (grouped && (spec.group % slab != 0 || cols % spec.group != 0)) return false;
   return format::visit_format(spec.id, [&](auto f) {
     using F = decltype(f);

@@ -1,5 +1,5 @@
-// linear/stream of one row of x, which is what decoding asks for: the job, and how its blocks share
-// it.
+// linear/stream_one: one row of x, which is what decoding asks for. The job, and how its blocks
+// share it.
 //
 // Outputs are shared evenly among as many blocks as there are multiprocessors. A block takes the
 // rows of W that give them in passes of 2, 4 or 8, a stage of its ring each. These rows lie in one

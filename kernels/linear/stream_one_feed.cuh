@@ -1,5 +1,5 @@
-// The warps of linear/stream's one-row kernel that fill its ring: two that copy, and where scales
-// change along a row two that decode them. Weights do not depend on what is computed, so they go
+// The warps of linear/stream_one that fill its ring: two that copy, and where scales change along a
+// row two that decode them. Weights do not depend on what is computed, so they go
 // ahead as far as there is room. Scales are copied as they are packed, those of the whole block at
 // once and first: asked for later they would wait behind the codes.
 //
@@ -122,26 +122,6 @@ struct OneDecoder {
     end = share.first + run.begin + run.count;
   }
 
-  // use(convert): convert(window) is the scale whose bits are the lowest of `window`. The codec is
-  // looked up once.
-  template <class Use>
-  __device__ void with_codec(Use use) const {
-    switch (p.codec) {
-      case ScaleCodecId::fp32:
-        return use([](uint32_t window) { return window; });
-      case ScaleCodecId::fp16:
-        return use([](uint32_t window) {
-          return __float_as_uint(__half2float(__ushort_as_half(static_cast<uint16_t>(window))));
-        });
-      case ScaleCodecId::bf16:
-        return use([](uint32_t window) { return window << 16; });
-      default:
-        return use([mask = (1u << p.scale_bits) - 1u, bits = p.mantissa_bits](uint32_t window) {
-          return __float_as_uint(format::E5mScaleReader::value(window & mask, bits));
-        });
-    }
-  }
-
   // Scales [slab][row of the pass] behind the codes of the stage; `first`: bit of the row's first.
   template <class Convert>
   __device__ void decode(uint32_t first, uint32_t scales, Convert convert) const {
@@ -167,7 +147,7 @@ struct OneDecoder {
   __device__ void run(int decoder, uint32_t raw) {
     const auto row_bits = static_cast<uint32_t>(p.groups * p.scale_bits);
     wait_for_phase(ring.raw_there(), 0);
-    with_codec([&](auto convert) {
+    with_scale_bits(p.codec, p.scale_bits, p.mantissa_bits, [&](auto convert) {
       for (OneTurns turns(p, share, one_decoders, decoder); turns.left(); turns.advance()) {
         const int mine = (turns.pass << outputs) + (row & ((1 << outputs) - 1));
         const int output = share.first + mine;

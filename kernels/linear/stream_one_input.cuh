@@ -1,4 +1,4 @@
-// How linear/stream lays out its one row of x in shared memory.
+// How linear/stream_one lays out its row of x in shared memory.
 //
 // Beside bf16 weights it stays bf16; beside other floating-point weights it becomes fp16, as in
 // stream_input.cuh. Beside integer codes it becomes an integer too: multiplied by the power of two

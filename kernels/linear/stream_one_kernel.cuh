@@ -1,4 +1,4 @@
-// The kernel behind linear/stream for one row of x: see stream_one.cuh.
+// The kernel behind linear/stream_one: see stream_one.cuh.
 //
 // Instructions that every warp needs once cost as much as those for 1 KB of weights each, so that
 // there are few warps, and few instructions before the input is there and behind the last product.

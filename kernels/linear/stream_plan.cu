@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "device/gpu.hpp"
 #include "kernels/common.hpp"
 #include "kernels/linear/linear_cuda.cuh"
 
@@ -64,6 +65,8 @@ Stream describe(const LinearsArgs& args) {
     p.ldy = out / 2;
   }
   p.outputs = static_cast<int>(p.ldy);
+  p.share = p.outputs / blocks_of(p);
+  p.larger_shares = p.outputs % blocks_of(p);
   return p;
 }
 
@@ -128,14 +131,18 @@ int chunk_words(const FormatSpec& spec, int64_t cols) {
   return 0;
 }
 
+int blocks_of(const Stream& p) {
+  return std::min(p.outputs, device::gpu_info().multiprocessors);
+}
+
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args) {
   if (!suits(context, args)) return std::nullopt;
   return describe(args);
 }
 
-std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits, int blocks) {
+std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits) {
   const int a_pass = p.finish == Finish::gate ? pass_rows / 2 : pass_rows;
-  const int64_t passes = tiles(tiles(p.outputs, blocks), a_pass);
+  const int64_t passes = tiles(tiles(p.outputs, blocks_of(p)), a_pass);
   constexpr int all_log2 = std::countr_zero(static_cast<unsigned>(multipliers));
   p.sharers_log2 = all_log2;
   p.contributors = multipliers;

@@ -27,6 +27,9 @@ inline bool grouped_along(const quant::FormatSpec& spec, int64_t cols) {
   return spec.group > 0 && spec.group < cols;
 }
 
+// One for each multiprocessor, as long as there are outputs for them.
+int blocks_of(const Stream& p);
+
 // Everything but how rows are cut, or nothing where the linears do not suit.
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args);
 
@@ -43,6 +46,6 @@ struct Beside {
 // Cuts rows into pieces, and says how many warps share a stage of them and how memory is divided;
 // nothing where not even a few stages fit. It is mostly instructions that take the time: the fewer
 // stages a warp has to look at, the better.
-std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits, int blocks);
+std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits);
 
 }  // namespace qsweep::kernels::cuda

@@ -75,9 +75,9 @@ struct LinearCase {
     if (w.spec.id == quant::FormatId::nf4) relative += 0x1p-12;
     const double rounding =
         compute == device::Compute::bf16 ? bf16_half_ulp * std::fabs(expected[at]) : 0;
-    // One row beside integer codes is a fixed-point number.
+    // Beside integer codes the row is a fixed-point number there.
     const bool integers = w.spec.id == quant::FormatId::int4 || w.spec.id == quant::FormatId::int8;
-    const bool fixed = rows == 1 && integers && ends_with_strategy(calls, "stream");
+    const bool fixed = integers && ends_with_strategy(calls, "stream_one");
     const double steps = fixed ? 0x1p-30 * (1 + 0x1p-7) * largest_input * all_weights : 0;
     return relative * magnitude + steps + rounding * (1 + relative);
   }
@@ -98,10 +98,23 @@ inline void compare(const quant::PackedMatrix& w, int64_t rows, device::Compute 
   }
 }
 
+// Whether one row has the kernel of its own: whole pairs of 64 bytes of codes a row, groups of
+// whole 64 bytes.
+inline bool takes_one_row(const quant::PackedMatrix& w) {
+  const quant::FormatSpec& spec = w.spec;
+  const int64_t slab = 512 / quant::code_bits(spec.id);
+  const bool grouped = spec.group > 0 && spec.group < w.cols;
+  if (spec.id == quant::FormatId::nf4 || !spec.symmetric || w.cols > 8192) return false;
+  if (quant::has_scales(spec.id) && spec.scale.id == quant::ScaleCodecId::dq8) return false;
+  return w.cols % (2 * slab) == 0 &&
+         (!grouped || (spec.group % slab == 0 && w.cols % spec.group == 0));
+}
+
 // The way that is to take w with bf16 activations, where nothing is in the way of linear/stream:
 // its vectors, or room for its input. tiles: 4-bit codes in whole lanes' words.
 inline std::string strategy_of(const quant::PackedMatrix& w, int64_t rows) {
   const bool scaled = quant::has_scales(w.spec.id);
+  if (rows == 1 && takes_one_row(w)) return "stream_one";
   if (rows <= (scaled ? 16 : 8)) return "stream";
   if (!scaled) return w.spec.id == quant::FormatId::bf16 ? "cublas" : "dequantize_cublas";
   const bool grouped = w.spec.group > 0 && w.spec.group < w.cols;

@@ -77,7 +77,9 @@ TEST(LinearGpu, OnePassTakesLongRows) {
   for (const int64_t in : {8192, 9216}) {
     for (const FormatSpec& spec : {FormatSpec{FormatId::bf16}, FormatSpec{FormatId::int4, 128}}) {
       const PackedMatrix w = packed(spec, 20, in);
-      for (const int64_t rows : {1, 2}) compare(w, rows, Compute::bf16, allowed, "stream");
+      for (const int64_t rows : {1, 2}) {
+        compare(w, rows, Compute::bf16, allowed, test::strategy_of(w, rows));
+      }
     }
   }
 }
@@ -96,7 +98,9 @@ TEST(LinearGpu, OnePassGoesRoundTheRing) {
          {FormatSpec{FormatId::bf16}, FormatSpec{FormatId::int8, quant::per_channel},
           FormatSpec{FormatId::int4, 128}, FormatSpec{FormatId::int4, quant::per_channel}}) {
       const PackedMatrix w = packed(spec, out, in);
-      for (const int64_t rows : {1, 3}) compare(w, rows, Compute::bf16, allowed, "stream");
+      for (const int64_t rows : {1, 3}) {
+        compare(w, rows, Compute::bf16, allowed, test::strategy_of(w, rows));
+      }
     }
   }
 }
@@ -259,6 +263,7 @@ TEST(LinearGpu, OneRowKeepsOutliersAndNoNumbers) {
     kernels::ref::linear({&w, outlier.bias.data(), outlier.x.data(), w.cols, 1,
                           outlier.expected.data(), w.rows, nullptr});
     const std::vector<float> got = outlier.on_gpu();
+    EXPECT_TRUE(ends_with_strategy(outlier.calls, "stream_one")) << quant::to_string(spec);
     for (size_t i = 0; i < got.size(); ++i) {
       allowed.check(got[i], outlier.expected[i], outlier.allowance(i), std::to_string(i));
     }
