@@ -10,6 +10,7 @@
 #include "kernels/heads/heads.hpp"
 #include "kernels/linear/linears.hpp"
 #include "kernels/logits/logits.hpp"
+#include "kernels/packed_hash/packed_hash.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/residual/residual.hpp"
 #include "kernels/rmsnorm/rmsnorm.hpp"
@@ -61,6 +62,9 @@ bool fused_linears(const Context&, const LinearsArgs&) {
 }
 void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, int32_t*) {
   refuse("argmax_rows");
+}
+void hash_pieces(const Context&, std::span<const HashedPart>, int64_t, std::byte*, int64_t) {
+  refuse("hash_pieces");
 }
 quant::PackedMatrix quantize(const Context&, const quant::FormatSpec&, const quant::PackedMatrix&) {
   refuse("quantize");

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -33,17 +34,34 @@ void Hash::update(std::string_view text) {
   update(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
-std::string Hash::hex() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+size_t Hash::finish(std::byte* digest) {
   unsigned int size = 0;
-  expect(EVP_DigestFinal_ex(state_->context, digest.data(), &size) == 1, "hash final");
+  expect(EVP_DigestFinal_ex(state_->context, reinterpret_cast<unsigned char*>(digest), &size) == 1,
+         "hash final");
+  // Without a method: the one it has, which need not be looked up again.
+  expect(EVP_DigestInit_ex(state_->context, nullptr, nullptr) == 1, "hash restart");
+  return size;
+}
+
+std::string Hash::hex() {
+  std::array<std::byte, EVP_MAX_MD_SIZE> digest{};
+  const size_t size = finish(digest.data());
   constexpr char digits[] = "0123456789abcdef";
   std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    text.push_back(digits[digest[i] >> 4]);
-    text.push_back(digits[digest[i] & 15]);
+  for (size_t i = 0; i < size; ++i) {
+    const auto byte = static_cast<unsigned>(digest[i]);
+    text.push_back(digits[byte >> 4]);
+    text.push_back(digits[byte & 15]);
   }
   return text;
+}
+
+Sha256::Digest Sha256::digest() {
+  std::array<std::byte, EVP_MAX_MD_SIZE> room{};
+  finish(room.data());
+  Digest digest{};
+  std::copy_n(room.begin(), digest.size(), digest.begin());
+  return digest;
 }
 
 std::string sha256_hex(std::string_view text) {

@@ -11,6 +11,7 @@
 #include "base/hash.hpp"
 #include "base/rng.hpp"
 #include "kernels/activations/activations.hpp"
+#include "kernels/packed_hash/packed_hash.hpp"
 
 namespace qsweep::eval {
 namespace {
@@ -132,18 +133,24 @@ struct RoundingColumns {
   }
 };
 
-// Of the linears that the config promises to quantize, as their bytes are now.
-std::map<const model::Linear*, std::string> hashes_of_promised(const model::Model& model,
-                                                               const quant::QuantConfig& config,
-                                                               int threads) {
+// A raw format that the checkpoint already has is wrapped, not made: there is no packing to compare
+// with, and no error.
+bool is_made(const model::Linear& linear) {
+  return linear.quantized || quant::has_scales(linear.weight->spec.id);
+}
+
+// Of the linears that were made as the config promises, as their bytes are now.
+std::map<const model::Linear*, std::string> hashes_of_promised(const device::Context& context,
+                                                               const model::Model& model,
+                                                               const quant::QuantConfig& config) {
   std::vector<const model::Linear*> promised;
   std::vector<const quant::PackedMatrix*> matrices;
   for (const model::Linear* linear : model::linears(model)) {
-    if (expected_format(config, model, *linear) == "unquantized") continue;
+    if (expected_format(config, model, *linear) == "unquantized" || !is_made(*linear)) continue;
     promised.push_back(linear);
     matrices.push_back(linear->weight.get());
   }
-  const std::vector<std::string> hashes = quant::packed_hashes(matrices, threads);
+  const std::vector<std::string> hashes = kernels::packed_hashes(context, matrices);
   std::map<const model::Linear*, std::string> result;
   for (size_t i = 0; i < promised.size(); ++i) result[promised[i]] = hashes[i];
   return result;
@@ -268,9 +275,10 @@ Witness::Witness(const model::Model& model)
     calls_[linear->name] = linear->calls->calls();
 }
 
-void Witness::finish(const model::Model& model, const quant::QuantConfig& config,
-                     const Residency& residency, RunRecord& record, int threads) const {
-  const auto hashes = hashes_of_promised(model, config, threads);
+void Witness::finish(const device::Context& context, const model::Model& model,
+                     const quant::QuantConfig& config, const Residency& residency,
+                     RunRecord& record) const {
+  const auto hashes = hashes_of_promised(context, model, config);
   std::vector<std::string> tensor, format, expected, hash_packed, hash_after, kernels;
   std::vector<int64_t> bytes, formula, calls, expected_calls;
   std::vector<double> sqnr, low, high;
@@ -285,12 +293,10 @@ void Witness::finish(const model::Model& model, const quant::QuantConfig& config
     bytes.push_back(static_cast<int64_t>(weight.bytes()));
     formula.push_back(
         static_cast<int64_t>(quant::packed_size(weight.spec, weight.rows, weight.cols).total()));
-    // A raw format that the checkpoint already has is wrapped, not made: there is no packing to
-    // compare with, and no error.
-    const bool made = linear->quantized || quant::has_scales(weight.spec.id);
-    const bool promised = expected.back() != "unquantized" && made;
+    const auto hash = hashes.find(linear);
+    const bool promised = hash != hashes.end();
     hash_packed.push_back(promised ? linear->hash_when_packed : std::string());
-    hash_after.push_back(promised ? hashes.at(linear) : std::string());
+    hash_after.push_back(promised ? hash->second : std::string());
 
     const auto before = calls_.find(linear->name);
     const LinearCalls run = calls_between(before == calls_.end() ? Counts{} : before->second,

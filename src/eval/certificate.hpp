@@ -27,12 +27,13 @@ std::optional<double> measure_canary(const device::Context& context, model::Mode
                                      model::Model& baseline);
 
 // Call counts at the start of a run; finish() writes the certificate of what happened since, with
-// the packed bytes hashed again by so many threads.
+// the packed bytes hashed again where they lie, which takes workspace there: read peaks before.
 class Witness {
  public:
   explicit Witness(const model::Model& model);
-  void finish(const model::Model& model, const quant::QuantConfig& config,
-              const Residency& residency, record::RunRecord& record, int threads = 1) const;
+  void finish(const device::Context& context, const model::Model& model,
+              const quant::QuantConfig& config, const Residency& residency,
+              record::RunRecord& record) const;
 
  private:
   uint64_t forwards_ = 0, heads_ = 0;

@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "kernels/activations/activations.hpp"
+#include "kernels/packed_hash/packed_hash.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/rope/rope.hpp"
 #include "model/checkpoint_values.hpp"
@@ -244,7 +245,7 @@ class Builder {
     return raw_.read_now(tensor_of(linear), out, in);
   }
 
-  // Together at the end, so that as many are hashed at once as there are threads.
+  // Together at the end, so that all pieces are hashed at once.
   void hash_packed() {
     std::vector<Linear*> fresh;
     std::vector<const PackedMatrix*> matrices;
@@ -253,7 +254,7 @@ class Builder {
       fresh.push_back(&linear);
       matrices.push_back(linear.weight.get());
     });
-    const auto hashes = quant::packed_hashes(matrices, context_.threads);
+    const auto hashes = kernels::packed_hashes(context_, matrices);
     for (size_t i = 0; i < fresh.size(); ++i) fresh[i]->hash_when_packed = hashes[i];
   }
 

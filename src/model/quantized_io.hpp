@@ -15,9 +15,12 @@ namespace qsweep::model {
 
 // quantization.json, checked.
 struct QuantizationFile {
+  // Of the file's layout and its hashes. 2: quant::packed_hash in two levels (1: over all bytes at
+  // once; packed folders with it are refused, dequantized ones need no hash).
+  static constexpr int64_t current_version = 2;
   struct Tensor {
     quant::TensorError error;     // carries spec, rows, cols and bytes
-    std::string hash;             // packed_hash
+    std::string hash;             // quant::packed_hash
     float activation_absmax = 0;  // of the input, where the config has static activation scales
   };
   bool dequantized = false;

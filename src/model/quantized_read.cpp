@@ -6,6 +6,7 @@
 #include "base/files.hpp"
 #include "model/config_parts.hpp"
 #include "model/quantized_io.hpp"
+#include "quant/format/packed_hash.hpp"
 #include "quant/format/rtn.hpp"
 #include "quant/packed_io.hpp"
 
@@ -79,9 +80,15 @@ std::optional<QuantizationFile> read_quantization(const fs::path& folder) {
   const nlohmann::json json =
       tok::parse_strict_json(read_file(path, max_file_bytes), path.string());
   const Place root(json, path.string() + ": ");
-  root.at("qsweep_quantization").integer(1, 1);  // version of this file's layout
+  const int64_t version =
+      root.at("qsweep_quantization").integer(1, QuantizationFile::current_version);
   QuantizationFile file;
   file.dequantized = root.at("dequantized").boolean();
+  if (version < QuantizationFile::current_version && !file.dequantized) {
+    root.at("qsweep_quantization")
+        .fail("written by an earlier qsweep, whose hashes were made in another way",
+              "write the folder again with qsweep quantize");
+  }
   file.config = at_place(root.at("config"), quant::config_from_json);
   file.quantize_seconds = number(root.at("quantize_seconds"), 0, 1e12);
   file.bytes_before = static_cast<uint64_t>(root.at("bytes_before").integer(0, max_bytes));

@@ -128,7 +128,7 @@ std::string quantization_text(const Model& model, const quant::QuantConfig& conf
     }
   });
   const ordered_json file = {
-      {"qsweep_quantization", 1},
+      {"qsweep_quantization", QuantizationFile::current_version},
       {"dequantized", dequantized},
       {"method", name_of(config.method.id)},
       {"config", quant::to_json(config)},

@@ -252,7 +252,7 @@ void Executor::run_cell(const Run& run, record::RunRecord& record) {
     record.set("calib_method",
                quant::summarize(held, bits_of(options_.context.compute)).calib_method);
   }
-  witness.finish(*resident.model, held, resident.residency, record, options_.context.threads);
+  witness.finish(options_.context, *resident.model, held, resident.residency, record);
 }
 
 // Other configs are resident only to save time: a run that lacks memory gets theirs before it

@@ -195,7 +195,7 @@ class Files(hostile.Case):
     def test_quantization_manifest(self):
         entry = {"layer": 0, "format": {"format": "int4", "group": 8}, "rows": 8, "cols": 8, "relative_mse": 0.1,
                  "worst_group": 0.1, "cosine": 0.9, "code_bytes": 1, "scale_bytes": 1, "sha256": "0" * 64}
-        whole = {"qsweep_quantization": 1, "dequantized": False, "config": {}, "quantize_seconds": 0.1,
+        whole = {"qsweep_quantization": 2, "dequantized": False, "config": {}, "quantize_seconds": 0.1,
                  "bytes_before": 1, "bytes_after": 1, "tensors": {"x": entry}}
 
         def changed(**changes):
@@ -206,7 +206,8 @@ class Files(hostile.Case):
 
         self.refuse_each("quantization.json", {
             "empty": ("", "not valid JSON"),
-            "another version": (changed(qsweep_quantization=2), "qsweep_quantization"),
+            "a later version": (changed(qsweep_quantization=3), "qsweep_quantization"),
+            "an earlier version": (changed(qsweep_quantization=1), ["qsweep_quantization", "again with qsweep quantize"]),
             "a config that is none": (changed(config={"weigths": 1}), ["config", "weigths"]),
             "a format that is none": (tensor(format={"format": "int3"}), ["tensors.x.format", "int3"]),
             "a size of 2^40": (tensor(rows=2**40), "tensors.x.rows"),

@@ -5,6 +5,7 @@
 #include "eval/certificate.hpp"
 #include "eval/workload.hpp"
 #include "gpu/on_gpu.hpp"
+#include "kernels/packed_hash/packed_hash.hpp"
 #include "unit/model/reference.hpp"
 
 namespace qsweep {
@@ -181,14 +182,16 @@ TEST(MiniatureGpu, PackedBytesAreWhatWasHashed) {
   Runner runner(miniature("mini-phi3"), test::gpu_context(Compute::bf16), config);
   EXPECT_EQ(device::memory_usage(device::Place::gpu).current[0] - before,
             model::resident_weight_bytes(*runner.model) + rope_bytes(*runner.model));
-  int quantized = 0;
+  std::vector<const quant::PackedMatrix*> matrices;
+  std::vector<std::string> expected;
   for (const model::Linear* linear : model::linears(std::as_const(*runner.model))) {
     if (!linear->quantized) continue;
     EXPECT_EQ(linear->weight->codes.place(), device::Place::gpu);
-    EXPECT_EQ(quant::packed_hash(*linear->weight), linear->hash_when_packed);
-    ++quantized;
+    matrices.push_back(linear->weight.get());
+    expected.push_back(linear->hash_when_packed);
   }
-  EXPECT_GT(quantized, 0);
+  EXPECT_FALSE(matrices.empty());
+  EXPECT_EQ(kernels::packed_hashes(test::gpu_context(), matrices), expected);
 }
 
 }  // namespace

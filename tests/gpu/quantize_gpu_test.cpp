@@ -225,24 +225,6 @@ TEST(QuantizeGpu, RefusesWhatTheHostRefusesInItsWords) {
             host);
 }
 
-TEST(QuantizeGpu, HashesOfManyEqualThoseOfEach) {
-  QSWEEP_NEEDS_GPU();
-  test::gpu_context();
-  std::vector<PackedMatrix> host, gpu;
-  std::vector<const PackedMatrix*> pointers;
-  for (const int64_t rows : {1, 70, 4500}) {
-    host.push_back(quant::quantize_rtn({FormatId::int8, 32, false}, quant::gaussian(rows * 999, 3),
-                                       rows, 999));
-    gpu.push_back(test::copy_on_gpu(host.back()));
-  }
-  for (const PackedMatrix& matrix : gpu) pointers.push_back(&matrix);
-  for (const int threads : {1, 2, 8}) {
-    const auto hashes = quant::packed_hashes(pointers, threads);
-    ASSERT_EQ(hashes.size(), host.size());
-    for (size_t i = 0; i < host.size(); ++i) EXPECT_EQ(hashes[i], quant::packed_hash(host[i]));
-  }
-}
-
 // From unaligned host memory, pieces and their remainders, and again after a wait.
 TEST(UploadGpu, BytesArriveWhole) {
   QSWEEP_NEEDS_GPU();

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
 #include "device/gpu.hpp"
+#include "kernels/packed_hash/packed_hash.hpp"
 #include "model/model.hpp"
 #include "quant/format/format.hpp"
 #include "unit/source_folder.hpp"
@@ -90,10 +91,12 @@ TEST(GpuGroup, AModelIsReceivedWhole) {
   const auto ours = model::linears(std::as_const(*received));
   const auto theirs = model::linears(std::as_const(*read));
   ASSERT_EQ(ours.size(), theirs.size());
-  for (size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_EQ(quant::packed_hash(*ours[i]->weight), quant::packed_hash(*theirs[i]->weight))
-        << ours[i]->name;
-  }
+  const auto hashes = [](const auto& linears) {
+    std::vector<const quant::PackedMatrix*> matrices;
+    for (const model::Linear* linear : linears) matrices.push_back(linear->weight.get());
+    return kernels::packed_hashes(context, matrices);
+  };
+  EXPECT_EQ(hashes(ours), hashes(theirs));
 }
 
 TEST(GpuGroup, APeerThatNeverComesIsNoHang) {

@@ -85,12 +85,6 @@ struct PackedMatrix {
   uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
 };
 
-// Hash of the packed bytes (codes, scales, zeros in this order) and the spec; 64 hex digits. Bytes
-// on the GPU are read back for it.
-std::string packed_hash(const PackedMatrix& matrix);
-// The same of several, `threads` at a time.
-std::vector<std::string> packed_hashes(std::span<const PackedMatrix* const> matrices, int threads);
-
 // A matrix of this spec and shape with uninitialised bytes. Throws Error{invalid_input} where there
 // is a shape_problem.
 PackedMatrix allocate_packed(const FormatSpec& spec, int64_t rows, int64_t cols,

@@ -58,7 +58,7 @@ class Certificate : public ::testing::Test {
     const Witness witness(*model_);
     during();
     record::RunRecord record;
-    witness.finish(*model_, config_, residency_, record);
+    witness.finish(context_, *model_, config_, residency_, record);
     return record;
   }
 

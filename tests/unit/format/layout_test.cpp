@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "quant/format/groups.hpp"
+#include "quant/format/packed_hash.hpp"
 #include "unit/format/spec_list.hpp"
 
 namespace qsweep::quant {

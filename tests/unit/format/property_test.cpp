@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "quant/format/groups.hpp"
+#include "quant/format/packed_hash.hpp"
 #include "unit/format/spec_list.hpp"
 
 namespace qsweep::quant {

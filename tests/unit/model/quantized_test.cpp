@@ -9,6 +9,7 @@
 #include <set>
 
 #include "model/structure.hpp"
+#include "quant/format/packed_hash.hpp"
 #include "unit/model/reference.hpp"
 
 namespace qsweep {
@@ -125,6 +126,20 @@ TEST_P(QuantizedTest, DequantizedFolderIsAnOrdinaryCheckpoint) {
   }
 }
 
+// It holds no packed bytes, so what version 1 says of it is true still.
+TEST_P(QuantizedTest, DequantizedFoldersOfVersionOneAreRead) {
+  QSWEEP_NEEDS_REFERENCE(GetParam());
+  write(configs()[0], true);
+  const fs::path file = folder_ / "quantization.json";
+  const std::string version = "\"qsweep_quantization\": ";
+  std::string text = read_file(file, 1 << 28);
+  const size_t at = text.find(version + "2");
+  ASSERT_NE(at, std::string::npos);
+  write_file_atomic(file, text.replace(at, version.size() + 1, version + "1"));
+  EXPECT_TRUE(model::read_quantization(folder_)->dequantized);
+  EXPECT_EQ(load_refusal(), "accepted");
+}
+
 TEST_P(QuantizedTest, LedgersNameTheFormatOfEveryCall) {
   QSWEEP_NEEDS_REFERENCE(GetParam());
   device::KernelCalls calls;
@@ -227,6 +242,12 @@ TEST_P(QuantizedTest, RefusesDamagedFolders) {
   EXPECT_NE(with_about("mlp.down_proj\"", "mlp.other\"").find("missing"), std::string::npos);
   EXPECT_NE(with_about("\"cosine\": ", "\"cosine\": 9").find("out of range"), std::string::npos);
   EXPECT_NE(with_about("{", "[").find("not valid JSON"), std::string::npos);
+  EXPECT_NE(with_about("\"qsweep_quantization\": 2", "\"qsweep_quantization\": 3")
+                .find("qsweep_quantization"),
+            std::string::npos);
+  EXPECT_NE(with_about("\"qsweep_quantization\": 2", "\"qsweep_quantization\": 1")
+                .find("write the folder again with qsweep quantize"),
+            std::string::npos);
   write_file_atomic(folder_ / "quantization.json", about);
   EXPECT_EQ(load_refusal(), "accepted");
 

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "quant/format/packed_hash.hpp"
 #include "unit/format/spec_list.hpp"
 
 namespace qsweep::quant {
