@@ -196,14 +196,22 @@ __device__ inline uint32_t cluster_rank() {
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-__device__ inline float load_from_block(const float* mine, uint32_t rank) {
+__device__ inline uint32_t address_in_block(uint32_t mine, uint32_t rank) {
   uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(mine), "r"(rank));
+  return address;
+}
+__device__ inline float load_from_block(const float* mine, uint32_t rank) {
+  const uint32_t address = address_in_block(shared_address(mine), rank);
   float value;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(address)
-      : "r"(shared_address(mine)), "r"(rank));
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
   return value;
+}
+__device__ inline void load_from_block(uint32_t mine, uint32_t rank, float (&to)[4]) {
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+               : "r"(address_in_block(mine, rank))
+               : "memory");
 }
 __device__ inline void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");

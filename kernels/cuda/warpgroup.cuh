@@ -6,16 +6,30 @@
 namespace qsweep::kernels::cuda {
 
 // Registers written so far may be read by the products that follow, which make a group up to
-// end_products(); wait_for_products() returns once all groups are done. Until then neither sums nor
-// operands may be touched.
+// end_products(); wait_for_products() returns once all groups but the last `Left` are done. Until
+// then neither sums nor operands may be touched.
 __device__ inline void begin_products() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 __device__ inline void end_products() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-__device__ inline void wait_for_products() {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+template <int Left = 0>
+__device__ void wait_for_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Left) : "memory");
+}
+
+// What is computed for or from operands and sums so far is computed before this: the compiler would
+// move it among the products, and then have each of them wait.
+template <int N>
+__device__ void settle_registers(uint32_t (&values)[N]) {
+#pragma unroll
+  for (uint32_t& value : values) asm volatile("" : "+r"(value)::"memory");
+}
+template <int N>
+__device__ void settle_registers(float (&values)[N]) {
+#pragma unroll
+  for (float& value : values) asm volatile("" : "+f"(value)::"memory");
 }
 
 // The right operand [16 x Columns] fp16 in shared memory at `from`, a multiple of 16: for each
@@ -30,6 +44,33 @@ __device__ inline uint64_t right_operand(uint32_t from) {
 template <int Columns>
 __device__ void warpgroup_multiply(float (&c)[Columns / 2], const uint32_t (&a)[4], uint64_t b,
                                    bool add);
+template <>
+__device__ inline void warpgroup_multiply<8>(float (&c)[4], const uint32_t (&a)[4], uint64_t b,
+                                             bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred add;\n"
+      "setp.ne.b32 add, %9, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, %8, add, 1, 1, 0;\n"
+      "}\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
+template <>
+__device__ inline void warpgroup_multiply<16>(float (&c)[8], const uint32_t (&a)[4], uint64_t b,
+                                              bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred add;\n"
+      "setp.ne.b32 add, %13, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9, %10, %11}, %12, add, 1, 1, 0;\n"
+      "}\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]),
+        "+f"(c[7])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
 template <>
 __device__ inline void warpgroup_multiply<32>(float (&c)[16], const uint32_t (&a)[4], uint64_t b,
                                               bool add) {

@@ -12,8 +12,8 @@ void count_strategy(const device::Context& context, const char* strategy,
 }
 
 bool fused_linears(const device::Context& context, const LinearsArgs& args) {
-  return stream_linears(context, args) || tile_linears(context, args) ||
-         many_rows_linears(context, args);
+  return stream_one_linears(context, args) || tile_linears(context, args) ||
+         stream_linears(context, args) || many_rows_linears(context, args);
 }
 
 // One linear without gaps in x and y is linears() of one part.

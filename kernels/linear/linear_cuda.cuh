@@ -1,12 +1,12 @@
 // The GPU strategies behind linear() and linears().
 //
-//   stream      up to 16 rows (8 of plain weights), bf16 activations, what fits its vectors. W is
-//     read once, packed, by bulk copies into a ring in shared memory (stream.cuh), turned into
-//     fp16 (bf16 weights stay) and multiplied on tensor cores; codes of all formats are exact there
-//     but nf4's levels (2^-12), scales multiply fp32 sums. |error| <= ((in + 64) 2^-23 + [nf4]
-//     2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's codes are multiplied
-//     unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8 or the zero point,
-//     times the scale.
+//   stream      up to 16 rows (8 of plain weights) that the next two leave to it, bf16 activations,
+//     what fits its vectors. W is read once, packed, by bulk copies into a ring in shared memory
+//     (stream.cuh), turned into fp16 (bf16 weights stay) and multiplied on tensor cores; codes of
+//     all formats are exact there but nf4's levels (2^-12), scales multiply fp32 sums. |error| <=
+//     ((in + 64) 2^-23 + [nf4] 2^-12) sum_i |W x|: tensor cores cut instead of rounding. int4's
+//     codes are multiplied unsigned: there (|W| + offset) |x| stands for |W x|, the offset being 8
+//     or the zero point, times the scale.
 //   stream_one  one row of up to 8192 columns, bf16 activations (stream_one.cuh). As stream, which
 //     keeps nf4, zero points, activations that are rounded, scales in dq8 or in groups that are not
 //     whole 64 bytes of codes, rows that are not an even number of these, and what leaves no room
@@ -14,10 +14,11 @@
 //     rounded to steps of 2^-29 of its largest element at most: that adds 2^-30 (1 + 2^-7)
 //     max_i |x_i| sum_i |W| where 2^-90 <= max_i |x_i| < 2^100; below x counts as 0, and above y is
 //     NaN, as it may be where scales are above 2^78.
-//   tiles       up to 128 rows that stream does not take, bf16 activations, 4-bit weights with a
-//     scale a row or in groups of 64 or more: weights are read once for each 64 rows, packed, and
-//     multiplied as exact fp16 levels with the input as fp16 (tiles.cuh); blocks share the columns
-//     too, so sums of an output meet in memory. |error| as of stream, without an offset.
+//   tiles       5 to 128 rows, bf16 activations, 4-bit weights with a scale a row or in groups of
+//     64 or more: weights are read once for each 64 rows, packed, and multiplied as exact fp16
+//     levels (nf4's to 2^-12) with the input as fp16 (tiles.cuh); groups of warps share the
+//     columns, and blocks of a cluster may, so sums of an output meet. |error| as of stream,
+//     without an offset.
 //   gemv        up to 8 rows, everything else: a warp for each row of W, codes decoded one by one
 //     by the host's own functions, fp32 sums. |error| as on the CPU.
 //   dequantize_cublas   more rows: W decoded to bf16 (fp32 with fp32 activations) in pieces that
@@ -39,12 +40,14 @@
 
 namespace qsweep::kernels::cuda {
 
-inline constexpr int64_t gemv_rows = 8, stream_rows = 16, tiles_rows = 128;
+inline constexpr int64_t gemv_rows = 8, stream_rows = 16;
+inline constexpr int64_t tiles_least_rows = 5, tiles_rows = 128;
 inline constexpr int64_t plain_stream_rows = 8;  // bf16 and fp16 weights: then cuBLAS is as fast
 
 // Each says whether it took the linears; they are asked in this order.
-bool stream_linears(const device::Context& context, const LinearsArgs& args);
+bool stream_one_linears(const device::Context& context, const LinearsArgs& args);
 bool tile_linears(const device::Context& context, const LinearsArgs& args);
+bool stream_linears(const device::Context& context, const LinearsArgs& args);
 bool many_rows_linears(const device::Context& context, const LinearsArgs& args);
 
 void linear_gemv(const device::Context& context, const LinearArgs& args);

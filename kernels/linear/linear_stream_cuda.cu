@@ -75,16 +75,8 @@ bool stream_rows_of(const device::Context& context, const Stream& p, const Forma
 bool stream_linears(const device::Context& context, const LinearsArgs& args) {
   const auto planned = plan_stream(context, args);
   if (!planned) return false;
-  const FormatSpec& spec = args.parts.front().weight->spec;
-  const bool one_row = stream_one_row(context, *planned, spec);
-  if (!one_row && !stream_rows_of(context, *planned, spec)) return false;
-  const char* const strategy = one_row ? "stream_one" : "stream";
-  for (const LinearPart& part : args.parts) {
-    count_strategy(context, strategy, *part.weight, part.calls);
-    if (planned->levels.on) {
-      count_activations(context, strategy, args.activations.format, part.calls);
-    }
-  }
+  if (!stream_rows_of(context, *planned, args.parts.front().weight->spec)) return false;
+  count_stream(context, "stream", args, *planned);
   return true;
 }
 

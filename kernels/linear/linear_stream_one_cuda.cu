@@ -166,11 +166,9 @@ bool start(const device::Context& context, const Stream& stream, const FormatSpe
   return true;
 }
 
-}  // namespace
-
-bool stream_one_row(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
+bool start_one_row(const device::Context& context, const Stream& stream, const FormatSpec& spec) {
   const int64_t cols = stream.cols, slab = columns_of_slab(spec);
-  if (stream.rows != 1 || cols > most_vectors * vector_cols || cols % slab != 0) return false;
+  if (cols > most_vectors * vector_cols || cols % slab != 0) return false;
   if (stream.levels.on || stream.segments[0].w.asymmetric) return false;
   if (quant::has_scales(spec.id) && spec.scale.id == ScaleCodecId::dq8) return false;
   const bool grouped = grouped_along(spec, cols);
@@ -186,6 +184,16 @@ bool stream_one_row(const device::Context& context, const Stream& stream, const 
       return start<F, false>(context, stream, spec);
     }
   });
+}
+
+}  // namespace
+
+bool stream_one_linears(const device::Context& context, const LinearsArgs& args) {
+  if (args.rows != 1) return false;
+  const auto planned = plan_stream(context, args);
+  if (!planned || !start_one_row(context, *planned, args.parts.front().weight->spec)) return false;
+  count_stream(context, "stream_one", args, *planned);
+  return true;
 }
 
 }  // namespace qsweep::kernels::cuda

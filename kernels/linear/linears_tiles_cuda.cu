@@ -1,156 +1,24 @@
-// linears() of up to 128 rows on 4-bit weights: the input is laid out for the tensor cores, weights
-// are read packed and multiplied, and what stands behind the linears is done with their sums.
+// linears() of up to 128 rows on 4-bit weights: the input is laid out for the tensor cores, then
+// weights are read packed and multiplied.
+#include <algorithm>
 #include <climits>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "device/buffer.hpp"
 #include "device/gpu.hpp"
 #include "kernels/common.hpp"
 #include "kernels/linear/linear_cuda.cuh"
 #include "kernels/linear/stream_plan.cuh"
+#include "kernels/linear/tiles_input.cuh"
 #include "kernels/linear/tiles_kernel.cuh"
-#include "kernels/rmsnorm/rmsnorm_cuda.cuh"
-#include "kernels/silu_mul/silu_mul.hpp"
 
 namespace qsweep::kernels::cuda {
 namespace {
 
 using device::Buffer;
 using quant::FormatId;
-
-// Of a row of input in bf16, in shared memory.
-constexpr int64_t most_row_bytes = 200 << 10;
-
-struct Arrange {
-  const float* x;
-  const float* norm_weight;
-  float eps;
-  int rows, cols, rows_a_part;
-  Levels levels;
-  uint8_t* out;
-  float* powers;  // [rows] what sums are to be multiplied by
-};
-
-// Row blockIdx.x of x, normed, as fp16 times a power of two (as in stream_input.cuh) or as levels,
-// in the right operands of the products: [part][slab][product][eight rows][half][row][eight
-// elements]. Element k of a product is what lane t = k / 2 % 4 holds of its own elements 4 product
-// + k % 2 (+ 2 in the second half). Rows that are not there are zeros.
-template <class F, int Words>
-__global__ void __launch_bounds__(most_norm_threads) arrange(Arrange p) {
-  using Shape = TileShape<Words>;
-  using Order = typename TileCodes<F>::Order;
-  constexpr auto bf16 = device::Compute::bf16;
-  __shared__ float scratch[most_norm_threads / warp_size];
-  auto* values = shared_memory<uint16_t>();
-  wait_for_previous();
-  let_next_start();
-  const int row = static_cast<int>(blockIdx.x), threads = static_cast<int>(blockDim.x);
-  const bool real = row < p.rows;
-  float largest = 0;
-  if (real) {
-    const float* x = p.x + int64_t{row} * p.cols;
-    if (p.norm_weight != nullptr) {
-      // Not `Whole`, whose stores are for global memory alone.
-      norm_vector<false>(bf16, x, p.norm_weight, p.cols, p.eps, values);
-    } else {
-      for (int i = static_cast<int>(threadIdx.x); i < p.cols; i += threads) {
-        values[i] = float_to_bf16(x[i]);
-      }
-    }
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < p.cols; i += threads) {
-      largest = fmaxf(largest, fabsf(bf16_to_float(values[i])));
-    }
-    largest = over_block(largest, scratch, Larger{});
-  }
-  const float power = p.levels.on ? 1.0f : power_for_fp16(largest);
-  const float step = p.levels.on ? p.levels.scale(largest) : 1.0f;
-  if (real && threadIdx.x == 0) p.powers[row] = step / power;
-  const int part = row / p.rows_a_part, of_part = row % p.rows_a_part;
-  uint8_t* out =
-      p.out + int64_t{part} * (p.cols / Shape::slab_columns) * Shape::input_bytes(p.rows_a_part);
-  constexpr int eights = Shape::slab_columns / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < p.cols / 8; i += threads) {
-    const int slab = i / eights, product = i % eights / 2, half = i % 2;
-    uint32_t pair[4];
-#pragma unroll
-    for (int t = 0; t < 4; ++t) {
-      float v[2];
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        const int element = 4 * product + 2 * half + k;
-        const int column = slab * Shape::slab_columns + t * Shape::elements + element / 8 * 8 +
-                           Order::column(element % 8);
-        v[k] = real ? bf16_to_float(values[column]) : 0.0f;
-        v[k] = p.levels.on ? p.levels.level(v[k], step) : v[k] * power;
-      }
-      pair[t] = fp16_pair(v[0], v[1]);
-    }
-    uint8_t* to = out + int64_t{slab} * Shape::input_bytes(p.rows_a_part) +
-                  product * (p.rows_a_part * 32) + of_part / 8 * 256 + half * 128 +
-                  of_part % 8 * 16;
-    *reinterpret_cast<uint4*>(to) = make_uint4(pair[0], pair[1], pair[2], pair[3]);
-  }
-}
-
-// A column of all linears side by side: where its sums stand.
-struct TileColumn {
-  const float* first;  // of the first block that shares its tile, for the first row of the part
-  const float* rest;   // of the next one, whose first tile it is
-  int64_t a_block;     // from there to the one behind
-  int blocks;
-  float bias;
-
-  __device__ TileColumn(const Tiles& p, int part, int64_t column) {
-    int which = 0;
-    while (which + 1 < p.segment_count && column >= p.segments[which + 1].column) ++which;
-    const Segment& segment = p.segments[which];
-    const int row = static_cast<int>(column - segment.column);
-    const int tile = p.first_tile[which] + row / tile_rows;
-    const auto steps = static_cast<uint32_t>(p.steps), begin = static_cast<uint32_t>(tile) * steps;
-    const int block = p.block_of(begin);
-    first = p.sums_of(part, block, tile) + row % tile_rows;
-    rest = p.sums_of(part, block + 1, p.first_tile_of(block + 1)) + row % tile_rows;
-    a_block = int64_t{p.slots} * p.rows_a_part * tile_rows;
-    blocks = p.block_of(begin + steps - 1) - block;
-    bias = segment.bias == nullptr ? 0.0f : segment.bias[row];
-  }
-  // Of row `row` of the part, as the linear gives it.
-  __device__ float product(int row, float power) const {
-    float sum = first[row * tile_rows];
-    for (int i = 0; i < blocks; ++i) sum += rest[i * a_block + row * tile_rows];
-    return stored(device::Compute::bf16, sum * power + bias);
-  }
-};
-
-constexpr int finish_threads = 128, finish_rows_a_thread = 4;
-
-// y [rows, cols] from the sums.
-template <Finish Then>
-__global__ void finish_tiles(const __grid_constant__ Tiles p, const float* powers, int64_t cols,
-                             float* y) {
-  constexpr auto bf16 = device::Compute::bf16;
-  wait_for_previous();
-  let_next_start();
-  const int begin = static_cast<int>(blockIdx.y) * finish_rows_a_thread;
-  const int64_t column = int64_t{blockIdx.x} * finish_threads + threadIdx.x;
-  if (column >= cols) return;
-  const int part = begin / p.rows_a_part;
-  const TileColumn mine(p, part, column);
-  const TileColumn other(p, part, Then == Finish::gate ? column + cols : column);
-#pragma unroll
-  for (int k = 0; k < finish_rows_a_thread; ++k) {
-    const int n = begin + k, of_part = n - part * p.rows_a_part;
-    if (n >= p.rows) continue;
-    float* to = y + n * cols + column;
-    float value = mine.product(of_part, powers[n]);
-    if constexpr (Then == Finish::residual) value = stored(bf16, *to + value);
-    if constexpr (Then == Finish::gate) {
-      const float up = other.product(of_part, powers[n]);
-      value = stored(bf16, stored(bf16, silu(value)) * up);
-    }
-    *to = value;
-  }
-}
 
 Buffer scratch(int64_t bytes) {
   return Buffer(static_cast<size_t>(bytes), device::MemoryClass::workspace, device::Place::gpu);
@@ -159,7 +27,11 @@ Buffer scratch(int64_t bytes) {
 bool suits(const device::Context& context, const LinearsArgs& args) {
   const quant::PackedMatrix& first = *args.parts.front().weight;
   if (context.compute != device::Compute::bf16) return false;
-  if (args.rows <= gemv_rows || args.rows > tiles_rows) return false;
+  if (args.rows < tiles_least_rows || args.rows > tiles_rows) return false;
+  const auto aligned = [](const float* from) {
+    return reinterpret_cast<uintptr_t>(from) % 16 == 0;
+  };
+  if (!aligned(args.x) || !aligned(args.norm_weight)) return false;
   if (quant::code_bits(first.spec.id) != 4 || chunk_words(first.spec, first.cols) < 2) return false;
   if (first.cols * 2 > most_row_bytes || args.parts.size() > size_t{most_segments}) return false;
   const bool grouped = grouped_along(first.spec, first.cols);
@@ -171,29 +43,50 @@ bool suits(const device::Context& context, const LinearsArgs& args) {
     if (!(part.weight->spec == first.spec) || part.weight->cols != first.cols) return false;
     out += part.weight->rows;
   }
-  // Places in the line of all steps, times blocks, are 32 bits, and so are those of scales.
+  // Gate and up: one matrix with both, or two alike.
+  if (args.finish == Finish::gate) {
+    const bool halves = args.parts.size() == 1 && first.rows % 2 == 0;
+    if (!halves && (args.parts.size() != 2 || args.parts[1].weight->rows != first.rows)) {
+      return false;
+    }
+  }
+  // Places of scales are 32 bits.
   return out * first.cols <= int64_t{1} << 36;
 }
 
-// Blocks that share the line: all multiprocessors, or one a tile where that is nearly as many.
-int blocks_of(const Tiles& p) {
-  const int all = device::gpu_info().multiprocessors;
-  if (p.tiles <= all && 10 * p.tiles >= 9 * all) return p.tiles;
-  return static_cast<int>(std::min<uint32_t>(static_cast<uint32_t>(all), p.line_end()));
-}
-
-template <class F, int Words>
-Tiles plan(const LinearsArgs& args, int rows_a_part) {
-  using Shape = TileShape<Words>;
-  Tiles p{};
+// The matrices side by side; with a gate two halves, of one matrix or of two.
+int64_t place_segments(Tiles& p, const LinearsArgs& args) {
   int64_t out = 0;
   for (const LinearPart& part : args.parts) {
-    p.first_tile[p.segment_count] = p.tiles;
-    p.segments[p.segment_count++] = {view_of(*part.weight), part.bias, 0, part.weight->rows, out};
-    p.tiles += static_cast<int>(tiles(part.weight->rows, tile_rows));
-    out += part.weight->rows;
+    const int64_t rows = part.weight->rows;
+    p.segments[p.segment_count++] = {view_of(*part.weight), part.bias, 0, rows, out};
+    out += rows;
   }
+  if (!p.gated()) {
+    for (int k = 0; k < p.segment_count; ++k) {
+      p.first_tile[k] = p.tiles;
+      p.tiles += static_cast<int>(tiles(p.segments[k].rows, tile_rows));
+    }
+    return out;
+  }
+  if (p.segment_count == 1) {
+    p.segments[0].rows = out / 2;
+    p.segments[1] = p.segments[0];
+    p.segments[1].first = out / 2;
+    p.segment_count = 2;
+  }
+  p.tiles = static_cast<int>(tiles(out / 2, tile_rows / 2));
+  return out / 2;
+}
+
+template <class F, int Words, int Columns>
+Tiles plan(const LinearsArgs& args) {
+  using Shape = TileShape<Words>;
   const quant::PackedMatrix& first = *args.parts.front().weight;
+  Tiles p{};
+  p.finish = args.finish;
+  p.y = args.y;
+  p.ldy = place_segments(p, args);
   p.cols = static_cast<int>(first.cols);
   p.slabs = p.cols / Shape::slab_columns;
   p.slabs_a_step = Shape::slabs_a_step;
@@ -204,45 +97,77 @@ Tiles plan(const LinearsArgs& args, int rows_a_part) {
   if (first.spec.group != quant::per_tensor) {
     p.scales_a_row = static_cast<int>(tiles(p.slabs, p.slabs_a_group));
   }
-  p.blocks = blocks_of(p);
-  for (int b = 0; b < p.blocks; ++b) {
-    const auto last = static_cast<int>((p.first_step(b + 1) - 1) / static_cast<uint32_t>(p.steps));
-    p.slots = std::max(p.slots, last - p.first_tile_of(b) + 1);
-  }
   p.rows = static_cast<int>(args.rows);
-  p.rows_a_part = rows_a_part;
+  p.rows_a_part = Columns;
   p.input_bytes = Shape::input_bytes(p.rows_a_part);
   p.stage_bytes = Shape::bytes(p.rows_a_part);
-  p.stages = static_cast<int>(
-      std::min<int64_t>((all_memory - barriers_bytes(most_stages)) / p.stage_bytes, most_stages));
+  // An even number: a slot is always emptied by the same group, so that feeders, who tell only
+  // neighbouring laps apart, know which lap it was.
+  const int64_t room = all_memory - barriers_bytes(most_stages) - TileTeam<Columns>::joined_bytes;
+  p.stages = static_cast<int>(std::min<int64_t>(room / p.stage_bytes, most_stages)) / 2 * 2;
   return p;
 }
 
-template <Finish Then>
-void finish_as(const device::Context& context, const Tiles& p, const float* powers, int64_t cols,
-               float* y) {
-  const dim3 blocks(blocks_for(cols, finish_threads).x, blocks_for(p.rows, finish_rows_a_thread).x);
-  launch(context, finish_tiles<Then>, {blocks, dim3(finish_threads)}, p, powers, cols, y);
+// How many clusters of the kernel run at once. The driver takes a while to say; neither kernels nor
+// their memory change.
+int clusters_at_once(const void* kernel, const Grid& grid) {
+  static std::mutex mutex;
+  static std::map<std::tuple<const void*, size_t, unsigned>, int> known;
+  const std::lock_guard lock(mutex);
+  int& count = known[{kernel, grid.shared_bytes, grid.cluster}];
+  if (count > 0) return count;
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {1, grid.cluster, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(1, grid.cluster);
+  config.blockDim = grid.threads;
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  device::cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          static_cast<int>(grid.shared_bytes)),
+                     "asking for shared memory");
+  device::cuda_check(cudaOccupancyMaxActiveClusters(&count, kernel, &config),
+                     "asking how many clusters run at once");
+  return count;
 }
 
-void finish(const device::Context& context, const Tiles& p, const LinearsArgs& args,
-            const float* powers) {
-  int64_t out = 0;
-  for (const LinearPart& part : args.parts) out += part.weight->rows;
-  if (args.finish == Finish::none) finish_as<Finish::none>(context, p, powers, out, args.y);
-  if (args.finish == Finish::residual) finish_as<Finish::residual>(context, p, powers, out, args.y);
-  if (args.finish == Finish::gate) finish_as<Finish::gate>(context, p, powers, out / 2, args.y);
+// As many blocks share the columns of a tile as run at once; no more than are needed for the number
+// of steps that each then has.
+constexpr int most_splits = 8;  // the largest portable cluster
+
+template <class Team>
+Grid choose_splits(Tiles& p, const void* kernel, int parts) {
+  Grid grid{dim3(1), dim3(Team::threads),
+            static_cast<size_t>(barriers_bytes(p.stages) + int64_t{p.stages} * p.stage_bytes +
+                                Team::joined_bytes)};
+  const int all = device::gpu_info().multiprocessors;
+  p.splits = std::clamp(all / p.tiles, 1, std::min(most_splits, p.steps));
+  for (; p.splits > 1; --p.splits) {
+    grid.cluster = static_cast<unsigned>(p.splits);
+    if (p.tiles <= clusters_at_once(kernel, grid)) break;
+  }
+  p.splits = static_cast<int>(tiles(p.steps, tiles(p.steps, p.splits)));
+  grid.cluster = static_cast<unsigned>(p.splits);
+  // Whole tiles are shared evenly among the blocks.
+  const int64_t rounds = p.splits > 1 ? 1 : tiles(p.tiles, all);
+  grid.blocks = dim3(static_cast<unsigned>(tiles(p.tiles, rounds)), grid.cluster,
+                     static_cast<unsigned>(parts));
+  return grid;
 }
 
 template <class F, int Words, int Columns>
 void run(const device::Context& context, const LinearsArgs& args) {
-  Tiles p = plan<F, Words>(args, Columns);
+  Tiles p = plan<F, Words, Columns>(args);
   const auto parts = static_cast<int>(tiles(p.rows, p.rows_a_part));
+  const auto kernel = tiles_kernel<F, Words, Columns>;
+  const Grid grid =
+      choose_splits<TileTeam<Columns>>(p, reinterpret_cast<const void*>(kernel), parts);
   Buffer x = scratch(int64_t{parts} * p.slabs * p.input_bytes);
   Buffer powers = scratch(args.rows * 4);
-  Buffer sums = scratch(int64_t{parts} * p.blocks * p.slots * p.rows_a_part * tile_rows * 4);
   p.x = x.as<uint8_t>();
-  p.sums = sums.as<float>();
+  p.powers = powers.as<float>();
   const Arrange input{args.x,
                       args.norm_weight,
                       static_cast<float>(args.norm_eps),
@@ -253,20 +178,16 @@ void run(const device::Context& context, const LinearsArgs& args) {
                       x.as<uint8_t>(),
                       powers.as<float>()};
   launch(context, arrange<F, Words>,
-         {dim3(static_cast<unsigned>(parts * p.rows_a_part)), norm_threads(p.cols),
+         {dim3(static_cast<unsigned>(parts * p.rows_a_part)), arrange_threads(p.cols),
           static_cast<size_t>(p.cols) * 2},
          input);
-  const size_t memory = static_cast<size_t>(barriers_bytes(p.stages)) +
-                        static_cast<size_t>(p.stages) * static_cast<size_t>(p.stage_bytes);
-  launch(context, tiles_kernel<F, Words, Columns>,
-         {dim3(static_cast<unsigned>(p.blocks), static_cast<unsigned>(parts)), dim3(tile_threads),
-          memory},
-         p);
-  finish(context, p, args, powers.as<float>());
+  launch(context, kernel, grid, p);
 }
 
 template <class F, int Words>
 void run_columns(const device::Context& context, const LinearsArgs& args) {
+  if (args.rows <= 8) return run<F, Words, 8>(context, args);
+  if (args.rows <= 16) return run<F, Words, 16>(context, args);
   if (args.rows <= 32) return run<F, Words, 32>(context, args);
   run<F, Words, 64>(context, args);
 }

@@ -175,4 +175,12 @@ std::optional<StreamMemory> cut_rows(Stream& p, const Beside& beside, int bits) 
   return chosen;
 }
 
+void count_stream(const device::Context& context, const char* strategy, const LinearsArgs& args,
+                  const Stream& p) {
+  for (const LinearPart& part : args.parts) {
+    count_strategy(context, strategy, *part.weight, part.calls);
+    if (p.levels.on) count_activations(context, strategy, args.activations.format, part.calls);
+  }
+}
+
 }  // namespace qsweep::kernels::cuda

@@ -33,9 +33,9 @@ int blocks_of(const Stream& p);
 // Everything but how rows are cut, or nothing where the linears do not suit.
 std::optional<Stream> plan_stream(const device::Context& context, const LinearsArgs& args);
 
-// Starts the kernel of one row, where it suits.
-bool stream_one_row(const device::Context& context, const Stream& stream,
-                    const quant::FormatSpec& spec);
+// Counts a strategy that did all parts, and what it rounded.
+void count_stream(const device::Context& context, const char* strategy, const LinearsArgs& args,
+                  const Stream& p);
 
 // What does not depend on how rows are cut.
 struct Beside {

@@ -44,7 +44,7 @@ QSWEEP_HD inline float fp16_to_float(uint16_t half) {
   return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (mantissa << 13));
 }
 
-QSWEEP_HD inline uint16_t float_to_fp16(float value) {
+QSWEEP_HD constexpr uint16_t float_to_fp16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7FFFFFFFu;

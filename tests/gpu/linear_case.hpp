@@ -110,19 +110,28 @@ inline bool takes_one_row(const quant::PackedMatrix& w) {
          (!grouped || (spec.group % slab == 0 && w.cols % spec.group == 0));
 }
 
+// nf4's groups run on from row to row; ways that keep to rows want whole ones.
+inline bool whole_groups(const quant::PackedMatrix& w) {
+  const bool grouped = w.spec.group > 0 && w.spec.group < w.cols;
+  return w.spec.id != quant::FormatId::nf4 || (grouped && w.cols % w.spec.group == 0);
+}
+
+// Whether 5 to 128 rows have the kernel of 4-bit codes: whole lanes' words of them.
+inline bool takes_tiles(const quant::PackedMatrix& w) {
+  const bool grouped = w.spec.group > 0 && w.spec.group < w.cols;
+  return quant::code_bits(w.spec.id) == 4 && w.cols % 64 == 0 &&
+         (!grouped || w.spec.group % 64 == 0) && whole_groups(w);
+}
+
 // The way that is to take w with bf16 activations, where nothing is in the way of linear/stream:
-// its vectors, or room for its input. tiles: 4-bit codes in whole lanes' words.
+// its vectors, or room for its input.
 inline std::string strategy_of(const quant::PackedMatrix& w, int64_t rows) {
   const bool scaled = quant::has_scales(w.spec.id);
   if (rows == 1 && takes_one_row(w)) return "stream_one";
+  if (rows >= 5 && rows <= 128 && takes_tiles(w)) return "tiles";
+  if (!whole_groups(w)) return rows <= 8 ? "gemv" : "dequantize_cublas";
   if (rows <= (scaled ? 16 : 8)) return "stream";
-  if (!scaled) return w.spec.id == quant::FormatId::bf16 ? "cublas" : "dequantize_cublas";
-  const bool grouped = w.spec.group > 0 && w.spec.group < w.cols;
-  // nf4's groups run on from row to row; ways that keep to rows want whole ones.
-  const bool whole = w.spec.id != quant::FormatId::nf4 || (grouped && w.cols % w.spec.group == 0);
-  const bool tiles = quant::code_bits(w.spec.id) == 4 && rows <= 128 && w.cols % 64 == 0 &&
-                     (!grouped || w.spec.group % 64 == 0) && whole;
-  return tiles ? "tiles" : "dequantize_cublas";
+  return w.spec.id == quant::FormatId::bf16 ? "cublas" : "dequantize_cublas";
 }
 
 }  // namespace qsweep::test

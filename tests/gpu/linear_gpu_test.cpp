@@ -235,6 +235,23 @@ TEST(LinearsGpu, EqualsTheOpsOneByOne) {
   }
 }
 
+// Tiles of several matrices, and halves of a gate that end within a tile; with many of them
+// clusters share the input, with few the columns.
+TEST(LinearsGpu, TilesGoOverTheEndsOfMatrices) {
+  QSWEEP_NEEDS_GPU();
+  using kernels::Finish;
+  const FormatSpec nf4{FormatId::nf4, 64, true, {quant::ScaleCodecId::dq8}};
+  for (const FormatSpec& spec : {int4_e5m5, nf4}) {
+    for (const int64_t rows : {6, 13, 70}) {
+      expect_as_one_by_one({spec, Finish::none, {1403, 333, 331}, rows, 1024, true});
+      expect_as_one_by_one({spec, Finish::none, {8403, 333}, rows, 128, true});
+      expect_as_one_by_one({spec, Finish::gate, {2 * 1403}, rows, 1024, true});
+      expect_as_one_by_one({spec, Finish::gate, {4603, 4603}, rows, 128, false});
+      expect_as_one_by_one({spec, Finish::residual, {403}, rows, 4096, false});
+    }
+  }
+}
+
 // One row has a kernel of its own. Blocks whose outputs are of several matrices, and passes too;
 // with a gate, halves that end within a pass.
 TEST(LinearsGpu, OneRowGoesOverTheEndsOfMatrices) {

@@ -1,5 +1,5 @@
-// linear/tiles against the plain reference: tiles and steps that end early, stretches of the line
-// that begin and end inside a tile, zero points, several linears side by side.
+// linear/tiles against the plain reference: tiles and steps that end early, columns shared by the
+// blocks of a cluster, several tiles for a block, zero points.
 #include <gtest/gtest.h>
 
 #include "gpu/linear_case.hpp"
@@ -15,7 +15,7 @@ using test::compare;
 using test::packed;
 
 // 320 columns: five slabs of 64, the last step has one; 384: three of 128; 1000 rows of W: the last
-// tile is short, and with 3072 columns there are fewer tiles than multiprocessors.
+// tile is short, and the columns of each are shared by several blocks.
 TEST(TilesGpu, MatchReference) {
   QSWEEP_NEEDS_GPU();
   const std::vector<FormatSpec> specs = {
@@ -33,28 +33,34 @@ TEST(TilesGpu, MatchReference) {
          {std::pair<int64_t, int64_t>{1, 256}, {70, 320}, {129, 384}, {1000, 3072}}) {
       if (!quant::shape_problem(spec, out, in).empty()) continue;
       const auto w = packed(spec, out, in);
-      for (const int64_t rows : {17, 32, 33, 64, 65, 128}) {
-        if (out == 1000 && rows % 16 != 0) continue;
+      for (const int64_t rows : {5, 8, 9, 16, 17, 32, 33, 64, 65, 128}) {
+        if (out == 1000 && rows != 8 && rows != 16 && rows != 64) continue;
         compare(w, rows, Compute::bf16, allowed, test::strategy_of(w, rows));
       }
     }
   }
 }
 
-// Up to 16 rows are for linear/stream, but where so many do not fit beside its ring.
-TEST(TilesGpu, TakeFewLongRows) {
-  QSWEEP_NEEDS_GPU();
-  test::Allowance allowed("few long rows");
-  const auto w = packed({FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}}, 140, 8192);
-  for (const int64_t rows : {12, 16}) compare(w, rows, Compute::bf16, allowed, "tiles");
-}
-
-// More tiles than multiprocessors.
+// Whole tiles for each block: one or two, for some of the blocks fewer than for others, and
+// several.
 TEST(TilesGpu, GoOnFromTileToTile) {
   QSWEEP_NEEDS_GPU();
-  test::Allowance allowed("many tiles");
-  const auto w = packed({FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}}, 20'000, 256);
-  for (const int64_t rows : {20, 40}) compare(w, rows, Compute::bf16, allowed, "tiles");
+  for (const FormatSpec& spec : {FormatSpec{FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}},
+                                 FormatSpec{FormatId::nf4, 64, true, {ScaleCodecId::dq8}}}) {
+    test::Allowance allowed("many tiles, " + quant::to_string(spec));
+    for (const auto& [out, in] :
+         {std::pair<int64_t, int64_t>{9000, 640}, {20'000, 256}, {70'001, 128}}) {
+      const auto w = packed(spec, out, in);
+      for (const int64_t rows : {6, 14, 40}) compare(w, rows, Compute::bf16, allowed, "tiles");
+    }
+  }
+}
+
+TEST(TilesGpu, TakeLongRows) {
+  QSWEEP_NEEDS_GPU();
+  test::Allowance allowed("long rows");
+  const auto w = packed({FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}}, 140, 8192);
+  for (const int64_t rows : {7, 16}) compare(w, rows, Compute::bf16, allowed, "tiles");
 }
 
 }  // namespace

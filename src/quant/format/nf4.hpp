@@ -18,7 +18,7 @@ struct Nf4 {
   static constexpr bool high_first = true;
   static constexpr float range = 1.0f;
 
-  QSWEEP_HD static float level(uint32_t code) {
+  QSWEEP_HD static constexpr float level(uint32_t code) {
     constexpr float levels[16] = {-1.0f,
                                   -0.6961928009986877f,
                                   -0.5250730514526367f,
