@@ -45,33 +45,6 @@ template <int Columns>
 __device__ void warpgroup_multiply(float (&c)[Columns / 2], const uint32_t (&a)[4], uint64_t b,
                                    bool add);
 template <>
-__device__ inline void warpgroup_multiply<8>(float (&c)[4], const uint32_t (&a)[4], uint64_t b,
-                                             bool add) {
-  asm volatile(
-      "{\n"
-      ".reg .pred add;\n"
-      "setp.ne.b32 add, %9, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, %8, add, 1, 1, 0;\n"
-      "}\n"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
-}
-template <>
-__device__ inline void warpgroup_multiply<16>(float (&c)[8], const uint32_t (&a)[4], uint64_t b,
-                                              bool add) {
-  asm volatile(
-      "{\n"
-      ".reg .pred add;\n"
-      "setp.ne.b32 add, %13, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9, %10, %11}, %12, add, 1, 1, 0;\n"
-      "}\n"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]),
-        "+f"(c[7])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
-}
-template <>
 __device__ inline void warpgroup_multiply<32>(float (&c)[16], const uint32_t (&a)[4], uint64_t b,
                                               bool add) {
   asm volatile(

@@ -102,9 +102,12 @@ Tiles plan(const LinearsArgs& args) {
   p.input_bytes = Shape::input_bytes(p.rows_a_part);
   p.stage_bytes = Shape::bytes(p.rows_a_part);
   // An even number: a slot is always emptied by the same group, so that feeders, who tell only
-  // neighbouring laps apart, know which lap it was.
-  const int64_t room = all_memory - barriers_bytes(most_stages) - TileTeam<Columns>::joined_bytes;
-  p.stages = static_cast<int>(std::min<int64_t>(room / p.stage_bytes, most_stages)) / 2 * 2;
+  // neighbouring laps apart, know which lap it was; and no fewer than there are feeders.
+  constexpr int64_t room =
+      all_memory - barriers_bytes(most_stages) - TileTeam<Columns>::joined_bytes;
+  constexpr int64_t stages = std::min<int64_t>(room / Shape::bytes(Columns), most_stages) / 2 * 2;
+  static_assert(stages >= tile_feeders);
+  p.stages = static_cast<int>(stages);
   return p;
 }
 

@@ -92,7 +92,7 @@ __host__ __device__ inline int passes_together(int rows) {
 __host__ __device__ inline int lines_bytes(int rows, int contributors) {
   return 2 * passes_together(rows) * contributors * rows * pass_rows * 4;
 }
-__host__ __device__ inline int barriers_bytes(int stages) {
+__host__ __device__ constexpr int barriers_bytes(int stages) {
   return (2 * stages * 8 + 15) / 16 * 16;
 }
 

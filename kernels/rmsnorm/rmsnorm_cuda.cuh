@@ -1,5 +1,5 @@
 // RMSNorm of one vector by a block: squares summed by thread, then by warp, then over the warps, in
-// an order that depends on the vector's length alone. linears() of many rows norms with it too.
+// an order that depends on the vector's length alone. linears() by cuBLAS norms with it too.
 #pragma once
 
 #include "kernels/common.hpp"

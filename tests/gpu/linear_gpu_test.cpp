@@ -235,8 +235,8 @@ TEST(LinearsGpu, EqualsTheOpsOneByOne) {
   }
 }
 
-// Tiles of several matrices, and halves of a gate that end within a tile; with many of them
-// clusters share the input, with few the columns.
+// Tiles of several matrices, and halves of a gate that end within a tile: few, whose columns the
+// blocks of a cluster share, and more than one a multiprocessor.
 TEST(LinearsGpu, TilesGoOverTheEndsOfMatrices) {
   QSWEEP_NEEDS_GPU();
   using kernels::Finish;
@@ -247,6 +247,8 @@ TEST(LinearsGpu, TilesGoOverTheEndsOfMatrices) {
       expect_as_one_by_one({spec, Finish::none, {8403, 333}, rows, 128, true});
       expect_as_one_by_one({spec, Finish::gate, {2 * 1403}, rows, 1024, true});
       expect_as_one_by_one({spec, Finish::gate, {4603, 4603}, rows, 128, false});
+      expect_as_one_by_one({spec, Finish::gate, {9603, 9603}, rows, 64, true});
+      expect_as_one_by_one({spec, Finish::none, {16'903, 333}, rows, 64, false});
       expect_as_one_by_one({spec, Finish::residual, {403}, rows, 4096, false});
     }
   }

@@ -6,6 +6,7 @@
 
 #include <numeric>
 
+#include "gpu/linear_case.hpp"
 #include "gpu/on_gpu.hpp"
 #include "kernels/embedding/embedding.hpp"
 #include "kernels/residual/residual.hpp"
@@ -206,13 +207,31 @@ struct Call {
   }
 };
 
-// Each stage alone, on the same numbers: the norm and the finish are the ops' own bits.
+// linear/tiles adds the squares of a row in an order of its own: a normed value may fall to its
+// neighbour, 2^-8 of it; sums over random terms of that size stay below 2^-8 of the largest result,
+// and a result may fall to its neighbour then.
+void compare_normed(const Call& call, const std::vector<float>& got,
+                    const std::vector<float>& expected) {
+  if (test::strategy_of(call.weights[0], call.rows) != "tiles") {
+    EXPECT_EQ(got, expected);
+    return;
+  }
+  double largest = 0;
+  for (const float value : expected) largest = std::max(largest, std::fabs(double{value}));
+  test::Allowance allowed("normed");
+  for (size_t i = 0; i < got.size(); ++i) {
+    allowed.check(got[i], expected[i], 4 * test::bf16_half_ulp * largest, std::to_string(i));
+  }
+}
+
+// Each stage alone, on the same numbers: the finish has the op's own bits, and where cuBLAS
+// multiplies, the norm too.
 void compare_stages(Call& call, Finish finish, test::Allowance& allowed) {
   const std::vector<float> plain = call.run(Finish::none, false, call.x);
   call.check_products(plain, allowed);
-  EXPECT_EQ(call.run(Finish::none, true, call.x), call.run(Finish::none, false, call.normed_x()));
-  EXPECT_EQ(call.run(finish, false, call.x), call.finished(finish, plain));
   const std::vector<float> normed = call.run(Finish::none, true, call.x);
+  compare_normed(call, normed, call.run(Finish::none, false, call.normed_x()));
+  EXPECT_EQ(call.run(finish, false, call.x), call.finished(finish, plain));
   EXPECT_EQ(call.run(finish, true, call.x), call.finished(finish, normed));
 }
 

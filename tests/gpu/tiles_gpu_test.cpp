@@ -2,6 +2,8 @@
 // blocks of a cluster, several tiles for a block, zero points.
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "gpu/linear_case.hpp"
 
 namespace qsweep {
@@ -53,6 +55,21 @@ TEST(TilesGpu, GoOnFromTileToTile) {
       const auto w = packed(spec, out, in);
       for (const int64_t rows : {6, 14, 40}) compare(w, rows, Compute::bf16, allowed, "tiles");
     }
+  }
+}
+
+// Blocks with more steps than their ring has stages, of one tile and of two (an odd number of steps
+// each), for every number of rows that is multiplied at once.
+TEST(TilesGpu, GoRoundTheRing) {
+  QSWEEP_NEEDS_GPU();
+  const FormatSpec e5m5{FormatId::int4, 128, true, {ScaleCodecId::e5m, 5}};
+  const FormatSpec zeroed{FormatId::int4, 64, false, {ScaleCodecId::fp16}};
+  for (const auto& [spec, out, in] : {std::tuple<FormatSpec, int64_t, int64_t>{e5m5, 140, 65536},
+                                      {zeroed, 140, 65536},
+                                      {e5m5, 17'000, 1664}}) {
+    test::Allowance allowed("round the ring, " + quant::to_string(spec));
+    const auto w = packed(spec, out, in);
+    for (const int64_t rows : {6, 14, 24, 40}) compare(w, rows, Compute::bf16, allowed, "tiles");
   }
 }
 
