@@ -33,50 +33,27 @@ bool suits(const device::Context& context, const LinearsArgs& args) {
   };
   if (!aligned(args.x) || !aligned(args.norm_weight)) return false;
   if (quant::code_bits(first.spec.id) != 4 || chunk_words(first.spec, first.cols) < 2) return false;
-  if (first.cols * 2 > most_row_bytes || args.parts.size() > size_t{most_segments}) return false;
+  if (first.cols * 2 > most_row_bytes) return false;
   const bool grouped = grouped_along(first.spec, first.cols);
   if (first.spec.id == FormatId::nf4 && (!grouped || first.cols % first.spec.group != 0)) {
     return false;
   }
+  if (!side_by_side(args)) return false;
   int64_t out = 0;
-  for (const LinearPart& part : args.parts) {
-    if (!(part.weight->spec == first.spec) || part.weight->cols != first.cols) return false;
-    out += part.weight->rows;
-  }
-  // Gate and up: one matrix with both, or two alike.
-  if (args.finish == Finish::gate) {
-    const bool halves = args.parts.size() == 1 && first.rows % 2 == 0;
-    if (!halves && (args.parts.size() != 2 || args.parts[1].weight->rows != first.rows)) {
-      return false;
-    }
-  }
+  for (const LinearPart& part : args.parts) out += part.weight->rows;
   // Places of scales are 32 bits.
   return out * first.cols <= int64_t{1} << 36;
 }
 
-// The matrices side by side; with a gate two halves, of one matrix or of two.
-int64_t place_segments(Tiles& p, const LinearsArgs& args) {
-  int64_t out = 0;
-  for (const LinearPart& part : args.parts) {
-    const int64_t rows = part.weight->rows;
-    p.segments[p.segment_count++] = {view_of(*part.weight), part.bias, 0, rows, out};
-    out += rows;
+void cut_into_tiles(Tiles& p) {
+  if (p.gated()) {
+    p.tiles = static_cast<int>(tiles(p.ldy, tile_rows / 2));
+    return;
   }
-  if (!p.gated()) {
-    for (int k = 0; k < p.segment_count; ++k) {
-      p.first_tile[k] = p.tiles;
-      p.tiles += static_cast<int>(tiles(p.segments[k].rows, tile_rows));
-    }
-    return out;
+  for (int k = 0; k < p.segment_count; ++k) {
+    p.first_tile[k] = p.tiles;
+    p.tiles += static_cast<int>(tiles(p.segments[k].rows, tile_rows));
   }
-  if (p.segment_count == 1) {
-    p.segments[0].rows = out / 2;
-    p.segments[1] = p.segments[0];
-    p.segments[1].first = out / 2;
-    p.segment_count = 2;
-  }
-  p.tiles = static_cast<int>(tiles(out / 2, tile_rows / 2));
-  return out / 2;
 }
 
 template <class F, int Words, int Columns>
@@ -86,7 +63,8 @@ Tiles plan(const LinearsArgs& args) {
   Tiles p{};
   p.finish = args.finish;
   p.y = args.y;
-  p.ldy = place_segments(p, args);
+  p.ldy = place_segments(args, p.segments, p.segment_count);
+  cut_into_tiles(p);
   p.cols = static_cast<int>(first.cols);
   p.slabs = p.cols / Shape::slab_columns;
   p.slabs_a_step = Shape::slabs_a_step;

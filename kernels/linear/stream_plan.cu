@@ -28,14 +28,7 @@ bool suits(const device::Context& context, const LinearsArgs& args) {
   // Bulk copies move multiples of 16 bytes.
   if (first.cols * quant::code_bits(first.spec.id) % 128 != 0) return false;
   if (chunk_words(first.spec, first.cols) == 0) return false;
-  if (args.parts.size() > static_cast<size_t>(most_segments)) return false;
-  for (const LinearPart& part : args.parts) {
-    if (!(part.weight->spec == first.spec) || part.weight->cols != first.cols) return false;
-  }
-  if (args.finish != Finish::gate) return true;
-  // Gate and up: one matrix with both, or two alike.
-  if (args.parts.size() == 1) return first.rows % 2 == 0;
-  return args.parts.size() == 2 && args.parts[1].weight->rows == first.rows;
+  return side_by_side(args);
 }
 
 Stream describe(const LinearsArgs& args) {
@@ -48,22 +41,7 @@ Stream describe(const LinearsArgs& args) {
   p.levels = levels_of(args.activations);
   p.finish = args.finish;
   p.y = args.y;
-  int64_t out = 0;
-  for (const LinearPart& part : args.parts) {
-    const int64_t rows = part.weight->rows;
-    p.segments[p.segment_count++] = {view_of(*part.weight), part.bias, 0, rows, out};
-    out += rows;
-  }
-  p.ldy = out;
-  if (args.finish == Finish::gate) {
-    if (p.segment_count == 1) {  // the halves of one matrix
-      p.segments[0].rows = out / 2;
-      p.segments[1] = p.segments[0];
-      p.segments[1].first = out / 2;
-      p.segment_count = 2;
-    }
-    p.ldy = out / 2;
-  }
+  p.ldy = place_segments(args, p.segments, p.segment_count);
   p.outputs = static_cast<int>(p.ldy);
   p.share = p.outputs / blocks_of(p);
   p.larger_shares = p.outputs % blocks_of(p);
@@ -119,6 +97,34 @@ int64_t cycles_of(const Stream& p, const Beside& beside, int bits, int64_t passe
 }
 
 }  // namespace
+
+bool side_by_side(const LinearsArgs& args) {
+  const quant::PackedMatrix& first = *args.parts.front().weight;
+  if (args.parts.size() > static_cast<size_t>(most_segments)) return false;
+  for (const LinearPart& part : args.parts) {
+    if (!(part.weight->spec == first.spec) || part.weight->cols != first.cols) return false;
+  }
+  if (args.finish != Finish::gate) return true;
+  if (args.parts.size() == 1) return first.rows % 2 == 0;
+  return args.parts.size() == 2 && args.parts[1].weight->rows == first.rows;
+}
+
+int64_t place_segments(const LinearsArgs& args, Segment (&segments)[most_segments], int& count) {
+  int64_t out = 0;
+  for (const LinearPart& part : args.parts) {
+    const int64_t rows = part.weight->rows;
+    segments[count++] = {view_of(*part.weight), part.bias, 0, rows, out};
+    out += rows;
+  }
+  if (args.finish != Finish::gate) return out;
+  if (count == 1) {
+    segments[0].rows = out / 2;
+    segments[1] = segments[0];
+    segments[1].first = out / 2;
+    count = 2;
+  }
+  return out / 2;
+}
 
 int chunk_words(const FormatSpec& spec, int64_t cols) {
   const int64_t bits = quant::code_bits(spec.id);

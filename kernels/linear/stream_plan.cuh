@@ -27,6 +27,12 @@ inline bool grouped_along(const quant::FormatSpec& spec, int64_t cols) {
   return spec.group > 0 && spec.group < cols;
 }
 
+// Whether the parts can be multiplied as one: few, of one format and length, and with a gate one
+// matrix with both halves or two alike.
+bool side_by_side(const LinearsArgs& args);
+// Places them so, with a gate as its two halves; the columns of y.
+int64_t place_segments(const LinearsArgs& args, Segment (&segments)[most_segments], int& count);
+
 // One for each multiprocessor, as long as there are outputs for them.
 int blocks_of(const Stream& p);
 

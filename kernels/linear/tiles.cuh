@@ -20,10 +20,10 @@ constexpr int group_threads = tile_rows / 16 * warp_size, tile_feeders = 4;
 constexpr int step_columns = 256;
 constexpr int step_bytes = step_columns / 2;  // of codes of a row
 
-// Who multiplies so many rows of x at once. Warpgroup products take as long for 8 rows as for 32 or
-// nearly so; the warps' own take as long as there are rows. For few rows there are two groups of
-// warps that take every other step, so that one decodes while the other waits; for many the sums
-// leave no registers for that, and one group decodes beside its own products.
+// Who multiplies so many rows of x at once. Warpgroup products take nearly as long for 8 rows as
+// for 16; the warps' own take as long as there are rows. For few rows there are two groups of warps
+// that take every other step, so that one decodes while the other waits; for many the sums leave no
+// registers for that, and one group decodes beside its own products.
 template <int Columns>
 struct TileTeam {
   static constexpr bool warpgroups = Columns > 16;
