@@ -134,25 +134,32 @@ out_of_memory() {
   may_skip python3 tests/e2e/out_of_memory_test.py --qsweep "$programs/bin/qsweep" --backend cuda
 }
 
-# sanitize TOOLS COMMAND...: one tool after another, all of them even where one finds something.
+# sanitize TOOL COMMAND...
 sanitize() {
-  local tool failures=0 tools=$1
+  local tool=$1
   shift
-  for tool in $tools; do
-    echo "-- $tool"
-    compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20 "$@" || failures=$((failures + 1))
-  done
-  return "$((failures > 0))"
+  compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20 "$@"
 }
 
 # Every access in bounds, no race in shared memory, nothing read before it was written. Of the tests all ops once; of
 # linears and quantization the forms that differ in code, not every codec; whole models would take an hour there.
 # The last two tools only where nothing is left to cuBLAS: racecheck dies of some of its kernels, and initcheck does not
 # see what others of them write. In every sweep the canary's rows go there.
+# The tools run beside each other, as none of them asks what time things take; each one's output follows.
 sanitized_op_tests() {
-  local failures=0
-  sanitize memcheck "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$own_tests:$cublas_tests:$long_tests" || failures=1
-  sanitize "racecheck initcheck" "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$own_tests" || failures=1
+  local tool filter failures=0
+  local -A running
+  for tool in memcheck racecheck initcheck; do
+    filter=$own_tests
+    if [[ $tool == memcheck ]]; then filter+=":$cublas_tests:$long_tests"; fi
+    sanitize "$tool" "$programs/tests/test_gpu" --gtest_brief=1 --gtest_filter="$filter" >"$build/$tool.log" 2>&1 &
+    running[$tool]=$!
+  done
+  for tool in memcheck racecheck initcheck; do
+    wait "${running[$tool]}" || failures=1
+    echo "-- $tool"
+    cat "$build/$tool.log"
+  done
   return "$failures"
 }
 own_tests="RmsNormGpu.*:SiluMulGpu.*:ResidualGpu.*:EmbeddingGpu.*:HeadsGpu.*:RopeGpu.*:AttendGpu.*:FlashGpu.Matches*"
