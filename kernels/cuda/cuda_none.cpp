@@ -60,7 +60,7 @@ void linear(const Context&, const LinearArgs&) {
 bool fused_linears(const Context&, const LinearsArgs&) {
   refuse("linears");
 }
-void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, int32_t*) {
+void argmax_rows(const Context&, const float*, int64_t, int64_t, int32_t*, const StepEnd&) {
   refuse("argmax_rows");
 }
 void hash_pieces(const Context&, std::span<const HashedPart>, int64_t, std::byte*, int64_t) {

@@ -40,6 +40,9 @@ __device__ inline void take_as_they_are(const unsigned char*& a, const unsigned 
                                         uint32_t& c) {
   asm("" : "+l"(a), "+l"(b), "+r"(c));
 }
+__device__ inline void take_as_it_is(uint32_t& a) {
+  asm volatile("" : "+r"(a));
+}
 
 // threadIdx.x, read anew by each call: a long loop then computes what follows from it each time, in
 // a few instructions, and need not keep it in registers.
@@ -128,7 +131,7 @@ __device__ inline void load_matrices_transposed(uint32_t from, uint32_t (&to)[4]
 __device__ inline void start_barrier(uint32_t barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-// After start_barrier() and before the block's next __syncthreads().
+// After start_barrier() and before the barrier at which other threads learn of it.
 __device__ inline void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -189,6 +192,15 @@ __device__ inline void sync_threads(int threads) {
   asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
 }
 
+// Barrier `id` of so many threads of a block, whole warps, for those that only say that they were
+// there and for those that wait for all.
+__device__ inline void arrive_at(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ inline void meet_at(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 // The blocks of a cluster: this one's place, their number, what another's pointer to shared memory
 // is here, and the barrier of all their threads in two halves.
 __device__ inline uint32_t cluster_rank() {
@@ -206,6 +218,9 @@ __device__ inline float load_from_block(const float* mine, uint32_t rank) {
   float value;
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
   return value;
+}
+__device__ inline int32_t load_from_block(const int32_t* mine, uint32_t rank) {
+  return __float_as_int(load_from_block(reinterpret_cast<const float*>(mine), rank));
 }
 __device__ inline void load_from_block(uint32_t mine, uint32_t rank, float (&to)[4]) {
   asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"

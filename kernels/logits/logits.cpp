@@ -29,11 +29,13 @@ void log_softmax(std::span<const float> x, std::span<float> y) {
 }
 
 void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
-                 int32_t* out, int32_t* position) {
-  if (on_gpu(context)) return cuda::argmax_rows(context, x, rows, cols, out, position);
+                 int32_t* out, const StepEnd& end) {
+  expect(end.choices == nullptr || end.position != nullptr, "a step's choice has a position");
+  if (on_gpu(context)) return cuda::argmax_rows(context, x, rows, cols, out, end);
   count(context, "logits/argmax");
   for (int64_t r = 0; r < rows; ++r) out[r] = argmax({x + r * cols, static_cast<size_t>(cols)});
-  if (position != nullptr) ++*position;
+  if (end.choices != nullptr) end.choices[*end.position % 2] = out[0];
+  if (end.position != nullptr) ++*end.position;
 }
 
 }  // namespace qsweep::kernels

@@ -14,13 +14,19 @@ namespace qsweep::kernels {
 int32_t argmax(std::span<const float> x);
 void log_softmax(std::span<const float> x, std::span<float> y);
 
-// out[r] = argmax of row r of x [rows, cols]; both in the context's place. `position` [1], where it
-// is given, goes up by one: the next token's place for the next replay of a recorded step.
+// What a recorded decode step leaves beside its choice, where that is wanted.
+struct StepEnd {
+  int32_t* position = nullptr;  // [1] goes up by one: the token's place for the next replay
+  int32_t* choices = nullptr;   // [2] row 0's choice, at what `position` was modulo 2
+};
+
+// out[r] = argmax of row r of x [rows, cols]; all in the context's place, except that `choices` may
+// be host memory that the GPU reaches.
 void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
-                 int32_t* out, int32_t* position = nullptr);
+                 int32_t* out, const StepEnd& end = {});
 namespace cuda {
 void argmax_rows(const device::Context& context, const float* x, int64_t rows, int64_t cols,
-                 int32_t* out, int32_t* position);
+                 int32_t* out, const StepEnd& end);
 }
 
 }  // namespace qsweep::kernels

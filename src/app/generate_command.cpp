@@ -87,7 +87,8 @@ std::vector<int32_t> continue_greedily(const device::Context& context, model::Mo
     model::reset_state(*state);
   }
   while (static_cast<int64_t>(generated.size()) < settings.max_new) {
-    generated.push_back(model::next_token(context, model, chunk));
+    const bool more = static_cast<int64_t>(generated.size()) + 1 < settings.max_new;
+    generated.push_back(model::next_token(context, model, chunk, more));
     const bool ended =
         std::find(config.eos.begin(), config.eos.end(), generated.back()) != config.eos.end();
     if (ended && !settings.ignore_eos && !settings.has_tokens) break;

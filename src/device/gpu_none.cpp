@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "device/gpu.hpp"
+#include "device/mailbox.hpp"
 
 namespace qsweep::device {
 namespace {
@@ -81,6 +82,22 @@ void GpuTimer::start() {
   refuse();
 }
 double GpuTimer::stop() {
+  refuse();
+}
+
+Mailbox::Mailbox() {
+  refuse();
+}
+Mailbox::~Mailbox() {
+  release();
+}
+void Mailbox::release() noexcept {
+  data_ = nullptr;
+}
+void Mailbox::mark(const Context&, int64_t) {
+  refuse();
+}
+int32_t Mailbox::wait(int64_t) {
   refuse();
 }
 

@@ -3,6 +3,8 @@
 //
 //   TTFT  submission to first output token (prefill and its argmax)
 //   TPOT  (end to end - TTFT) / (output - 1)
+// On the GPU a step starts before the host has the token in front of it: each token's time is that
+// from the one before to its own arrival.
 // Prompt tokens are uniform random ids: speed does not depend on their meaning, and every config
 // sees the same.
 #include <sys/resource.h>
@@ -47,7 +49,8 @@ Timeline generate(const RunInput& input, const ProfileParams& params, model::Sta
   for (int64_t i = 1; i < params.output; ++i) {
     input.check_stop();
     watch.restart();
-    token = model::next_token(*input.context, *input.model, {&state, {&token, 1}});
+    token = model::next_token(*input.context, *input.model, {&state, {&token, 1}},
+                              i + 1 < params.output);
     timeline.latency_ms.push_back(watch.seconds() * 1e3);
     timeline.ids.push_back(token);
   }

@@ -1,8 +1,9 @@
 // One decode step of one sequence as a CUDA graph: embedding to greedy choice, five kernels for
 // each block, launched at once. Token and position stand in GPU memory, so the same graph serves
-// every step.
+// every step, and the next one can be started before the host has seen this one's choice.
 #include "base/error.hpp"
 #include "device/gpu.hpp"
+#include "device/mailbox.hpp"
 #include "kernels/logits/logits.hpp"
 #include "model/structure.hpp"
 
@@ -12,13 +13,15 @@ struct DecodeGraph {
   const Model* model = nullptr;
   bool long_regime = false;
   device::Buffer input;  // int32 token, position; a step leaves those of the next one
-  int32_t token = -1;    // what `input` holds
+  int32_t token = -1;    // what `input` holds before the step that is ahead, if one is
   int64_t position = -1;
+  bool ahead = false;                // the step for them was started
   device::WorkspaceLease workspace;  // what the graph's kernels hand each other
   device::Graph graph;
   // What one step counts: the context's ledger by kernel, and each linear's own.
   device::KernelCalls step_calls;
   std::vector<std::pair<device::KernelCalls*, std::string>> linear_calls;
+  device::Mailbox choices;  // by position; last, as it waits for what is under way
 };
 
 namespace {
@@ -37,7 +40,8 @@ void run_step(const device::Context& context, const Model& model, State& state,
   auto* input = decode.input.as<int32_t>();
   Matrix logits(1, model.config.vocab, MemoryClass::workspace, Place::gpu);
   decode_transformer(context, model, {&state, decode.long_regime, input, input + 1}, logits);
-  kernels::argmax_rows(context, logits.data(), 1, logits.cols, input, input + 1);
+  kernels::argmax_rows(context, logits.data(), 1, logits.cols, input,
+                       {input + 1, decode.choices.data()});
 }
 
 std::vector<Counts> counts_of(const Model& model) {
@@ -77,13 +81,39 @@ std::shared_ptr<DecodeGraph> record(const device::Context& context, const Model&
   return decode;
 }
 
+bool long_at(const Model& model, int64_t position) {
+  return model.config.rope.kind == RopeKind::longrope &&
+         position + 1 > model.config.rope.original_max_positions;
+}
+
+void start(const device::Context& context, DecodeGraph& decode, int64_t position) {
+  decode.graph.launch(context);
+  decode.choices.mark(context, position);
+}
+
+// While the GPU works. Recording has counted the first step of the linears.
+void count_step(const device::Context& context, const DecodeGraph& decode, bool recorded) {
+  if (context.calls != nullptr) {
+    for (const auto& [kernel, calls] : decode.step_calls.calls()) {
+      context.calls->count(kernel, calls);
+    }
+  }
+  if (!recorded) return;
+  for (const auto& [ledger, kernel] : decode.linear_calls) ledger->count(kernel);
+}
+
 }  // namespace
 
+void interrupt_decode(State& state) {
+  if (state.decode == nullptr) return;
+  state.decode->ahead = false;
+  state.decode->position = -1;
+}
+
 std::optional<int32_t> replay_decode(const device::Context& context, Model& model, State& state,
-                                     int32_t token) {
+                                     int32_t token, bool more) {
   const int64_t length = state.length();
-  const bool long_regime = model.config.rope.kind == RopeKind::longrope &&
-                           length + 1 > model.config.rope.original_max_positions;
+  const bool long_regime = long_at(model, length);
   if (length > 0 && long_regime != state.long_regime) return std::nullopt;  // a new cache is due
   DecodeGraph* decode = state.decode.get();
   const bool recorded =
@@ -93,21 +123,17 @@ std::optional<int32_t> replay_decode(const device::Context& context, Model& mode
     decode = state.decode.get();
   }
   if (decode->token != token || decode->position != length) {
+    // A step that is ahead was for another token: it has ended once these are copied.
     const int32_t input[] = {token, static_cast<int32_t>(length)};
     device::copy_bytes(decode->input.data(), Place::gpu, input, Place::host, sizeof input);
+    decode->ahead = false;
   }
-  decode->graph.launch(context);
-  // While the GPU works. Recording has counted the first launch of the linears.
-  if (context.calls != nullptr) {
-    for (const auto& [kernel, calls] : decode->step_calls.calls()) {
-      context.calls->count(kernel, calls);
-    }
-  }
-  if (recorded) {
-    for (const auto& [ledger, kernel] : decode->linear_calls) ledger->count(kernel);
-  }
-  int32_t best = 0;
-  device::copy_bytes(&best, Place::host, decode->input.data(), Place::gpu, sizeof best);
+  if (!decode->ahead) start(context, *decode, length);
+  decode->ahead =
+      more && length + 1 < state.capacity() && long_at(model, length + 1) == long_regime;
+  if (decode->ahead) start(context, *decode, length + 1);
+  count_step(context, *decode, recorded);
+  const int32_t best = decode->choices.wait(length);
   decode->token = best;
   decode->position = length + 1;
   state.tokens.push_back(token);

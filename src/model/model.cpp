@@ -64,6 +64,7 @@ Matrix forward(const device::Context& context, Model& model, std::span<const Chu
   check_compute(context, model);
   check_chunks(model, chunks);
   if (chunks.empty()) return Matrix(0, model.config.hidden);
+  for (const Chunk& chunk : chunks) interrupt_decode(*chunk.state);
   Matrix hidden = forward_transformer(context, model, chunks, observer);
   ++model.forward_calls;
   return hidden;
@@ -78,11 +79,11 @@ Matrix logits(const device::Context& context, Model& model, const float* hidden,
   return result;
 }
 
-int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk) {
+int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk, bool more) {
   if (context.backend == device::Backend::cuda && chunk.tokens.size() == 1) {
     check_compute(context, model);
     check_chunks(model, {&chunk, 1});
-    if (const auto token = replay_decode(context, model, *chunk.state, chunk.tokens[0])) {
+    if (const auto token = replay_decode(context, model, *chunk.state, chunk.tokens[0], more)) {
       return *token;
     }
   }

@@ -120,8 +120,11 @@ Matrix logits(const device::Context& context, Model& model, const float* hidden,
 Matrix on_host(Matrix matrix);
 
 // Runs one chunk and returns the greedy choice after its last token. On the GPU a chunk of one
-// token replays a recorded graph: the same kernels, counted alike.
-int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk);
+// token replays a recorded graph: the same kernels, counted alike. `more`: the caller means to go
+// on with that choice, so that its step may be started before the host has seen it; whoever then
+// does something else only loses the time of that step.
+int32_t next_token(const device::Context& context, Model& model, const Chunk& chunk,
+                   bool more = false);
 
 // Greedy choice: index of the largest value, the first of equals.
 int32_t argmax(std::span<const float> logits);

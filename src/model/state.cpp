@@ -44,6 +44,7 @@ uint64_t state_bytes(const State& state) {
 }
 
 void reset_state(State& state) {
+  interrupt_decode(state);
   state.tokens.clear();
   state.long_regime = false;
 }

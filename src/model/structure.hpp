@@ -86,8 +86,11 @@ void decode_transformer(const device::Context& context, const Model& model,
 
 // One decode step of `state` by its recorded graph, recording it first where there is none yet, and
 // the greedy choice after it. Nothing where the step needs more than that (longrope's switch).
+// `more`: the step behind this one is started, too, where there is room.
 std::optional<int32_t> replay_decode(const device::Context& context, Model& model, State& state,
-                                     int32_t token);
+                                     int32_t token, bool more);
+// The cache is about to change otherwise: a step that is ahead no longer counts.
+void interrupt_decode(State& state);
 
 // Runs one linear on x [rows, in], observed; y [rows, out].
 void apply_linear(const device::Context& context, const Linear& linear, const float* x,

@@ -2,6 +2,8 @@
 // forward passes, perplexity against the CPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "eval/certificate.hpp"
 #include "eval/workload.hpp"
 #include "gpu/on_gpu.hpp"
@@ -124,6 +126,51 @@ TEST_P(ReferenceGpu, RecordedStepsEqualPlainOnes) {
   }
   EXPECT_EQ(recorded_calls.calls().at("embedding/gather"), steps);
   EXPECT_EQ(model::forward_count(*recorded.model), steps);
+}
+
+// A step may be started before its token is known here. Whoever then goes on otherwise must not get
+// what it gave: another token, another prompt of the same length, no room for a further one.
+TEST_P(ReferenceGpu, StepsAheadChangeNothing) {
+  QSWEEP_NEEDS_GPU();
+  QSWEEP_NEEDS_REFERENCE(GetParam());
+  const device::Context context = test::gpu_context(Compute::bf16);
+  Runner runner(test::reference_folder(GetParam()), context);
+  const auto prompt = test::load_prompts(GetParam()).begin()->second.tokens;
+  auto other = prompt;
+  std::reverse(other.begin(), other.end());
+  constexpr size_t steps = 8;
+  const auto next = [&](model::State& state, std::span<const int32_t> tokens, bool more) {
+    return model::next_token(context, *runner.model, {&state, tokens}, more);
+  };
+  // The choices after `start`, then `forced` and what follows from that.
+  const auto choices = [&](model::State& state, const std::vector<int32_t>& start, int32_t forced,
+                           bool more) {
+    std::vector<int32_t> result = {next(state, start, more)};
+    for (size_t i = 1; i < steps; ++i) {
+      const int32_t token = i == steps / 2 ? forced : result.back();
+      result.push_back(next(state, {&token, 1}, more));
+    }
+    return result;
+  };
+  const auto room = static_cast<int64_t>(prompt.size() + steps - 1);
+  auto plain = model::make_state(*runner.model, room);
+  auto ahead = model::make_state(*runner.model, room);
+  for (const auto& start : {prompt, other, prompt}) {
+    model::reset_state(*plain);
+    model::reset_state(*ahead);
+    EXPECT_EQ(choices(*ahead, start, 5, true), choices(*plain, start, 5, false));
+  }
+  // The same token in the same place after another beginning.
+  model::reset_state(*ahead);
+  const int32_t token = 7;
+  next(*ahead, prompt, true);
+  const int32_t second = next(*ahead, {&token, 1}, true);
+  model::reset_state(*ahead);
+  model::reset_state(*plain);
+  other.push_back(3);
+  next(*ahead, other, true);
+  next(*plain, other, false);
+  EXPECT_EQ(next(*ahead, {&second, 1}, false), next(*plain, {&second, 1}, false));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ReferenceGpu, testing::Values("llama", "phi3", "qwen2", "qwen3"),

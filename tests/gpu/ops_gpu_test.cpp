@@ -270,8 +270,9 @@ TEST(LogitsGpu, ArgmaxIsTheFirstOfTheLargest) {
   for (int64_t i = 0; i < cols; ++i) x[static_cast<size_t>(2 * cols + i)] = NAN;  // then 0
   x[4 * cols - 1] = 60;
   OnGpu<float> gx(x);
-  OnGpu<int32_t> best(std::vector<int32_t>(4, -1)), position({41});
-  kernels::argmax_rows(test::gpu_context(), gx.data(), 4, cols, best.data(), position.data());
+  OnGpu<int32_t> best(std::vector<int32_t>(4, -1)), position({41}), choices({-1, -1});
+  kernels::argmax_rows(test::gpu_context(), gx.data(), 4, cols, best.data(),
+                       {position.data(), choices.data()});
   const auto got = best.back();
   for (int64_t r = 0; r < 4; ++r) {
     EXPECT_EQ(got[static_cast<size_t>(r)],
@@ -280,6 +281,28 @@ TEST(LogitsGpu, ArgmaxIsTheFirstOfTheLargest) {
   }
   EXPECT_EQ(got[0], 100);
   EXPECT_EQ(position.back()[0], 42);
+  EXPECT_EQ(choices.back(), (std::vector<int32_t>{-1, 100}));
+}
+
+// Rows of every share of a cluster's blocks: some without elements, some with several turns.
+TEST(LogitsGpu, ArgmaxOfAnyLength) {
+  QSWEEP_NEEDS_GPU();
+  for (const int64_t cols : {1, 2, 7, 9, 1000, 8191, 32'064, 128'256, 151'937}) {
+    const int64_t rows = 3;
+    auto x = random_values(rows * cols, 33);
+    x[static_cast<size_t>(cols / 2)] = x[static_cast<size_t>(cols - 1)] = 9;
+    for (int64_t i = 0; i < cols; ++i) x[static_cast<size_t>(cols + i)] = -INFINITY;
+    x[static_cast<size_t>(3 * cols - 1)] = 9;
+    OnGpu<float> gx(x);
+    OnGpu<int32_t> best(std::vector<int32_t>(rows, -1));
+    kernels::argmax_rows(test::gpu_context(), gx.data(), rows, cols, best.data());
+    const auto got = best.back();
+    for (int64_t r = 0; r < rows; ++r) {
+      EXPECT_EQ(got[static_cast<size_t>(r)],
+                kernels::argmax({x.data() + r * cols, static_cast<size_t>(cols)}))
+          << cols << ", row " << r;
+    }
+  }
 }
 
 TEST(TokenScoresGpu, MatchTheHost) {

@@ -140,7 +140,7 @@ double decode_seconds(const Context& context, model::Model& model, int64_t conte
   std::vector<double> seconds;
   for (int64_t i = 0; i < steps; ++i) {
     const Stopwatch watch;
-    token = model::next_token(context, model, {state.get(), {&token, 1}});
+    token = model::next_token(context, model, {state.get(), {&token, 1}}, i + 1 < steps);
     seconds.push_back(watch.seconds());
   }
   return median(std::vector<double>(seconds.begin() + 8, seconds.end()));
