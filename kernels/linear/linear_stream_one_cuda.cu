@@ -33,19 +33,17 @@ OneRow describe(const Stream& stream, const FormatSpec& spec, bool grouped) {
   OneRow p{};
   for (int k = 0; k < stream.segment_count; ++k) {
     const Segment& s = stream.segments[k];
-    p.segments[k] = {s.w.codes,
-                     s.w.scale.data,
-                     s.bias,
-                     static_cast<int>(s.first),
-                     static_cast<int>(s.rows),
+    p.segments[k] = {s.w.codes, static_cast<int>(s.first), static_cast<int>(s.rows),
                      static_cast<int>(s.column)};
+    p.scales[k] = s.w.scale.data;
+    p.bias[k] = s.bias;
   }
   const PackedView& w = stream.segments[0].w;
   p.x = stream.x;
   p.norm_weight = stream.norm_weight;
   p.norm_eps = stream.norm_eps;
   p.y = stream.y;
-  p.segment_count = stream.segment_count;
+  p.segment_count = static_cast<uint8_t>(stream.segment_count);
   p.outputs = stream.outputs;
   p.cols = stream.cols;
   p.inverse_cols = 1.0f / static_cast<float>(stream.cols);
@@ -56,7 +54,7 @@ OneRow describe(const Stream& stream, const FormatSpec& spec, bool grouped) {
   p.mantissa_bits = w.scale.mantissa_bits;
   p.groups = w.groups.shared ? 0 : static_cast<int>(w.groups.per_line);
   p.share = stream.share;
-  p.larger_shares = stream.larger_shares;
+  p.larger_shares = static_cast<uint16_t>(stream.larger_shares);
   if (grouped) {
     p.slabs_a_group = SmallDivisor::of(static_cast<uint32_t>(spec.group / columns_of_slab(spec)));
   }
@@ -66,14 +64,15 @@ OneRow describe(const Stream& stream, const FormatSpec& spec, bool grouped) {
 // How many rows make a pass. Integers have columns for the digits of two phases.
 bool choose_pass(OneRow& p, bool integers) {
   const int64_t slabs = p.line_bytes / slab_bytes;
-  p.pass_log2 = 0;
+  int pass_log2 = 0;
   for (const int rows : {8, 4, 2}) {
     if (slabs % (pass_rows / rows) != 0 || (integers && rows != 8)) continue;
-    p.pass_log2 = log2_of(rows);
+    pass_log2 = log2_of(rows);
     if (int64_t{rows} * p.line_bytes <= usual_stage) break;
   }
-  p.phases_log2 = log2_of(pass_rows) - p.pass_log2;
-  return p.pass_log2 > 0;
+  p.pass_log2 = static_cast<uint8_t>(pass_log2);
+  p.phases_log2 = log2_of(pass_rows) - pass_log2;
+  return pass_log2 > 0 && p.line_bytes << pass_log2 <= most_run_bytes;
 }
 
 // Of a block: at most.
@@ -84,15 +83,21 @@ int64_t passes_of(const OneRow& p) {
   return tiles(outputs_of(p), int64_t{1} << p.outputs_of_pass_log2());
 }
 
-// Roughly how long a block multiplies with so many warps to a stage. With fewer of them others take
-// the next stages meanwhile, which hides the waits of each; with more the last stage is done
-// sooner. Guessed cycles of a warp for a stage and for each step of it; what is done behind the
-// last copy counts three times.
+// Roughly how long a block takes with so many warps to a stage, in cycles: until the last stage has
+// come and is multiplied, or until all are multiplied that had come before the input was there; and
+// then as long as there are partial sums to add. With fewer warps to a stage others take the next
+// ones meanwhile, with more the last one is done sooner. The constants are fitted to an H200, where
+// two, four and eight warps were tried for the linears of two models.
 int64_t cycles_of(const OneRow& p, bool grouped) {
-  const int64_t step_cycles = grouped ? 60 : 40, stage_cycles = 300, behind = 3;
-  const int64_t steps = p.line_bytes / slab_bytes >> p.phases_log2;
-  const int64_t stage = tiles(steps, int64_t{1} << p.sharers_log2) * step_cycles + stage_cycles;
-  return (tiles(passes_of(p), one_multipliers >> p.sharers_log2) + behind) * stage;
+  constexpr int64_t bytes_a_cycle = 19, stage_cycles = 700, line_cycles = 80;
+  const int64_t step_cycles = grouped ? 90 : 45, input_cycles = 2000 + p.cols * 3 / 4;
+  const int64_t bytes = int64_t{p.line_bytes} << p.pass_log2, passes = passes_of(p);
+  const int64_t steps = tiles(bytes / (pass_rows * slab_bytes), int64_t{1} << p.sharers_log2);
+  const int64_t stage = steps * step_cycles + stage_cycles;
+  const int64_t all_there = passes * (bytes / bytes_a_cycle) + stage;
+  const int64_t rounds = tiles(passes, one_multipliers >> p.sharers_log2);
+  const int64_t sums = int64_t{p.gated() ? 2 : 1} << p.phases_log2 << p.sharers_log2;
+  return std::max(all_there, input_cycles + rounds * stage) + tiles(sums, 4) * line_cycles;
 }
 
 // Divides shared memory up to where the ring begins.
@@ -101,7 +106,7 @@ void divide_memory(OneRow& p, bool grouped, int64_t staged_bytes) {
   p.together =
       static_cast<int>(std::min<int64_t>(passes, most_outputs >> p.outputs_of_pass_log2()));
   const int64_t line = int64_t{4} * pass_rows << p.sharers_log2;
-  p.lines = (one_barriers_bytes(most_stages) + 15) / 16 * 16;
+  p.lines = one_barriers_bytes;
   p.staged = p.lines + static_cast<int>(line * p.together * (passes > p.together ? 2 : 1));
   p.staged = (p.staged + 127) / 128 * 128;
   p.raw = p.staged + static_cast<int>(staged_bytes);
@@ -117,16 +122,20 @@ int64_t choose_stages(OneRow& p, bool grouped) {
   const int64_t passes = passes_of(p), slabs = p.line_bytes / slab_bytes;
   p.stage_bytes = (p.line_bytes + (grouped ? static_cast<int>(slabs) * 4 : 0)) << p.pass_log2;
   const int64_t room = (all_memory - p.ring) / p.stage_bytes;
-  p.stages = static_cast<int>(std::min({room, passes, int64_t{most_stages}}));
-  // Each slot is to be emptied by the same group always.
-  const int groups = one_multipliers >> p.sharers_log2;
-  if (p.stages < passes) p.stages = p.stages / groups * groups;
-  if (p.stages < std::min<int64_t>(passes, 2)) return 0;
-  // A copying warp waits for a stage to be full before it fills the same slot again: behind that
-  // the barrier would be a phase further, and be waited for in vain.
-  p.ahead = static_cast<int>((bytes_under_way + p.stage_bytes / 2) / p.stage_bytes);
-  p.ahead = std::max(std::min(p.ahead, p.stages), one_copiers);
-  return p.ring + int64_t{p.stages} * p.stage_bytes;
+  int64_t stages = std::min({room, passes, int64_t{most_one_stages}});
+  // Each slot is to be emptied by the same group always, and filled by the same warp.
+  const int owners = std::max(one_multipliers >> p.sharers_log2, one_copiers);
+  if (stages < passes) stages = stages / owners * owners;
+  if (stages < std::min<int64_t>(passes, 2)) return 0;
+  // Where slots are filled again, a copying warp must have seen a stage full before its slot can be
+  // full again, or it would wait in vain. With half of the slots at most that holds: if the stage
+  // is its own it fills the slot itself, later; if not, the other warp must see one of its stages
+  // full first that it has yet to ask for.
+  const int64_t ahead = (bytes_under_way + p.stage_bytes / 2) / p.stage_bytes;
+  const int64_t most = stages < passes ? stages / 2 : stages;
+  p.ahead = static_cast<uint8_t>(std::max<int64_t>(std::min(ahead, most), one_copiers));
+  p.stages = static_cast<uint8_t>(stages);
+  return p.ring + stages * p.stage_bytes;
 }
 
 // The quickest division of the warps and of shared memory; the bytes of that, or 0 where there is

@@ -23,7 +23,7 @@ struct LinearPart {
   device::KernelCalls* calls = nullptr;  // the layer's own ledger, or null
 };
 
-enum class Finish { none, residual, gate };
+enum class Finish : uint8_t { none, residual, gate };
 
 struct LinearsArgs {
   std::span<const LinearPart> parts;  // at least one; out is the sum of theirs

@@ -12,45 +12,56 @@
 // are used.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/linear/stream.cuh"
 
 namespace qsweep::kernels::cuda {
 
 constexpr int one_multipliers = 8, one_copiers = 2, one_decoders = 2;  // warps
 constexpr int one_multiplier_threads = one_multipliers * warp_size;
-constexpr int slab_bytes = 64;                           // of a row, what four lanes hold at once
-constexpr int copy_bytes = 4096;                         // of one bulk copy
-constexpr int most_outputs = one_multiplier_threads;     // that a block finishes together
-constexpr int vector_cols = 8 * one_multiplier_threads;  // of x, for one vector of each thread
+constexpr int slab_bytes = 64;    // of a row, what four lanes hold at once
+constexpr int copy_bytes = 4096;  // of one bulk copy
+constexpr int most_run_bytes = copy_bytes * warp_size / 2;  // that lie together in a stage
+constexpr int most_outputs = one_multiplier_threads;        // that a block finishes together
+constexpr int vector_cols = 8 * one_multiplier_threads;     // of x, for one vector of each thread
 constexpr int most_vectors = 4;
+constexpr int most_one_stages = 32;
 
 struct OneSegment {
   const uint8_t* codes;
-  const uint8_t* scales;
-  const float* bias;
   int first, rows, column;  // as of Segment
 };
 
+// The first 48 bytes are what the first copies need: parameters begin 16 bytes into a line of the
+// constant cache, which is 64 long and cold at each launch.
 struct OneRow {
+  int share;               // as of Stream
+  int line_bytes;          // the codes of a row
+  int ring, stage_bytes;   // in shared memory: where it begins
+  uint16_t larger_shares;  // as of Stream
+  uint8_t stages;
+  uint8_t ahead;      // stages under way at once
+  uint8_t pass_log2;  // rows of a pass, R
+  uint8_t segment_count;
+  Finish finish;
   OneSegment segments[most_segments];
+  const uint8_t* scales[most_segments];
+  const float* bias[most_segments];
   const float* x;
   const float* norm_weight;
   float* y;
   float norm_eps, inverse_cols;
-  int segment_count, outputs, share, larger_shares;  // as of Stream
-  int cols, line_bytes;                              // of W; the codes of a row
-  Finish finish;
+  int outputs, cols;  // of W
   ScaleCodecId codec;
   int scale_bits, mantissa_bits;
   int groups;  // of a row; 0: one scale for all rows
   SmallDivisor slabs_a_group;
-  int pass_log2, phases_log2;  // rows of a pass, R; P
-  int sharers_log2;            // warps that multiply a stage together
-  int together;                // passes whose outputs are finished together
-  int stages, stage_bytes;
-  int ahead;  // stages under way at once, at least one of each copying warp
+  int phases_log2;   // P
+  int sharers_log2;  // warps that multiply a stage together
+  int together;      // passes whose outputs are finished together
   // Where things begin in shared memory, in bytes. Barriers are at 0.
-  int lines, staged, raw, raw_half, ring;
+  int lines, staged, raw, raw_half;
 
   // Of an output, where there is no gate.
   __device__ int segment_of(int output) const {
@@ -61,6 +72,7 @@ struct OneRow {
   __host__ __device__ bool gated() const { return finish == Finish::gate; }
   __host__ __device__ int outputs_of_pass_log2() const { return pass_log2 - (gated() ? 1 : 0); }
 };
+static_assert(offsetof(OneRow, segments[1]) <= 48);
 
 // The outputs of a block.
 struct OneShare {
@@ -109,14 +121,15 @@ inline int raw_bytes(int rows, int row_bits) {
   return static_cast<int>(tiles(int64_t{rows} * row_bits, 128)) * 16 + 48 * most_segments;
 }
 
-// Barriers: full and empty of each stage, then the one of the raw scales.
+// Barriers: full and empty of each stage, behind those of the most stages the one of the raw
+// scales.
 struct OneRing {
   uint32_t memory;
   const OneRow& p;
 
   __device__ uint32_t full(int slot) const { return memory + slot * 16; }
   __device__ uint32_t empty(int slot) const { return memory + slot * 16 + 8; }
-  __device__ uint32_t raw_there() const { return memory + p.stages * 16; }
+  __device__ uint32_t raw_there() const { return memory + most_one_stages * 16; }
   __device__ uint32_t stage(int slot) const { return memory + p.ring + slot * p.stage_bytes; }
   __device__ uint32_t scales(int slot) const { return stage(slot) + (p.line_bytes << p.pass_log2); }
   __device__ void advance(int& slot, uint32_t& lap) const {
@@ -125,8 +138,6 @@ struct OneRing {
     lap ^= 1;
   }
 };
-inline int one_barriers_bytes(int stages) {
-  return stages * 16 + 16;
-}
+constexpr int one_barriers_bytes = most_one_stages * 16 + 16;
 
 }  // namespace qsweep::kernels::cuda

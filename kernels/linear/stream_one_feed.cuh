@@ -1,7 +1,8 @@
 // The warps of linear/stream_one that fill its ring: two that copy, and where scales change along a
-// row two that decode them. Weights do not depend on what is computed, so they go
-// ahead as far as there is room. Scales are copied as they are packed, those of the whole block at
-// once and first: asked for later they would wait behind the codes.
+// row two that decode them. Weights do not depend on what is computed, so that all of them start
+// before anything else of the block, and go ahead as far as there is room. Scales are copied as
+// they are packed, those of the whole block at once and at the start: asked for later they would
+// wait behind the codes.
 //
 // A warp alone gets few instructions through, as each waits for the one before: what can be made
 // out once is not made out for each stage. A slot of the ring always has the same warp of each
@@ -31,67 +32,81 @@ struct OneTurns {
   }
 };
 
+// How warps tell each other that the barriers of the ring are made. Those that copy make the one
+// that they need first and start at once; the others make the rest meanwhile.
+struct OneStart {
+  static constexpr int first_made = 2, rest_made = 3;  // named barriers
+  const int threads;                                   // of the block
+
+  __device__ void say_made() const { arrive_at(first_made, threads); }
+  __device__ void await_rest() const { meet_at(rest_made, threads); }
+  __device__ void say_rest_made() const {
+    arrive_at(rest_made, threads);
+    meet_at(first_made, threads);
+  }
+};
+
 // A copying warp.
-template <bool Grouped>
 struct OneCopier {
   const OneRow& p;
   const OneRing& ring;
   const OneShare share;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = static_cast<int>(threadIdx.x % warp_size);
 
   __device__ OneCopier(const OneRow& job, const OneRing& r) : p(job), ring(r), share(job) {}
 
-  // A lane for each segment.
-  __device__ void copy_raw(uint32_t raw) const {
-    const OneSegment& segment = p.segments[min(lane, p.segment_count - 1)];
-    const OneRun run(p, segment, share.first, share.end);
-    const bool mine = lane < p.segment_count && run.count > 0;
-    const RawScales scales(p, run, lane, raw);
-    const uint64_t end = scales.bit + static_cast<uint64_t>(run.count) *
-                                          static_cast<uint32_t>(p.groups * p.scale_bits);
-    const auto from = scales.bit / 128 * 16;
-    const auto bytes = mine ? static_cast<uint32_t>((end + 127) / 128 * 16 - from) : 0u;
-    const uint32_t all = over_warp(bytes, Add{});
-    if (lane == 0) arrive_announcing(ring.raw_there(), all);
-    __syncwarp();
-    if (mine) copy_bulk(scales.to, segment.scales + from, bytes, ring.raw_there());
-  }
-
-  // Many short copies are under way at once, and quicker than a few long ones.
-  __device__ void copy_run(const OneSegment& segment, const OneRun& run, uint32_t to,
-                           uint32_t full) const {
-    const int bytes = run.count * p.line_bytes;
-    const uint8_t* const from = segment.codes + static_cast<int64_t>(run.row) * p.line_bytes;
-    for (int at = lane * copy_bytes; at < bytes; at += warp_size * copy_bytes) {
-      copy_bulk(to + at, from + at, static_cast<uint32_t>(min(copy_bytes, bytes - at)), full);
-    }
-  }
+  // A lane for each copy: many short ones are under way at once, and quicker than a few long ones.
+  // With a gate, half of the lanes for each half.
   __device__ void copy_pass(int pass, int slot) const {
     const int outputs = p.outputs_of_pass_log2(), first = share.first + (pass << outputs);
     const int end = min(first + (1 << outputs), share.end);
-    const uint32_t full = ring.full(slot), to = ring.stage(slot);
+    const uint32_t full = ring.full(slot);
     const int real = (end - first) << (p.gated() ? 1 : 0);
     if (lane == 0) arrive_announcing(full, static_cast<uint32_t>(real * p.line_bytes));
     __syncwarp();
-    for (int k = 0; k < p.segment_count; ++k) {
+    int k = p.gated() && lane >= warp_size / 2 ? 1 : 0;
+    const int last = p.gated() ? k + 1 : p.segment_count;
+    const int at = (lane & (p.gated() ? warp_size / 2 - 1 : warp_size - 1)) * copy_bytes;
+#pragma unroll 1
+    for (; k < last; ++k) {
       const OneRun run(p, p.segments[k], first, end);
-      if (run.count <= 0) continue;
+      const int bytes = run.count * p.line_bytes;
+      if (at >= bytes) continue;
       const int place = p.gated() ? k << outputs : run.begin;
-      copy_run(p.segments[k], run, to + place * p.line_bytes, full);
+      const uint8_t* from =
+          p.segments[k].codes + int64_t{run.row} * static_cast<uint32_t>(p.line_bytes);
+      copy_bulk(ring.stage(slot) + place * p.line_bytes + at, from + at,
+                static_cast<uint32_t>(min(copy_bytes, bytes - at)), full);
     }
   }
 
-  __device__ void run(int copier, uint32_t raw) const {
-    if (Grouped && copier == 0) copy_raw(raw);
-    OneTurns turns(p, share, one_copiers, copier), there = turns;
-    const int ahead = (p.ahead + one_copiers - 1 - copier) / one_copiers;
-    for (int number = 0; turns.left(); turns.advance(), ++number) {
-      if (number >= ahead) {
-        wait_for_phase(ring.full(there.slot), there.lap);
-        there.advance();
+  // `arrivals`: of the barrier of a full stage.
+  __device__ void run(int copier, int arrivals, const OneStart& start) const {
+    if (lane == 0) {
+      start_barrier(ring.full(copier), arrivals);
+      publish_barriers();
+    }
+    __syncwarp();
+    start.say_made();
+    OneTurns turns(p, share, one_copiers, copier);
+    // The stage that must be there before the one of `turns` is asked for.
+    int due = 0, due_slot = 0;
+    uint32_t due_lap = 0;
+#pragma unroll 1
+    for (int number = 0;; ++number, turns.advance()) {
+      if (number == 1) start.await_rest();
+      if (!turns.left() && number > 0) return;
+      if (turns.pass >= p.ahead) {
+        due_slot += turns.pass - p.ahead - due;
+        due = turns.pass - p.ahead;
+        if (due_slot >= p.stages) {
+          due_slot -= p.stages;
+          due_lap ^= 1;
+        }
+        wait_for_phase(ring.full(due_slot), due_lap);
       }
-      wait_for_phase(ring.empty(turns.slot), turns.lap ^ 1);
-      copy_pass(turns.pass, turns.slot);
+      if (number > 0) wait_for_phase(ring.empty(turns.slot), turns.lap ^ 1);
+      if (turns.left()) copy_pass(turns.pass, turns.slot);
     }
   }
 };
@@ -102,7 +117,7 @@ struct OneDecoder {
   const OneRow& p;
   const OneRing& ring;
   const OneShare share;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = static_cast<int>(threadIdx.x % warp_size);
   const int outputs = p.outputs_of_pass_log2();
   const int row = lane & ((1 << p.pass_log2) - 1);
   const int slabs = p.line_bytes / slab_bytes, step = warp_size >> p.pass_log2;
@@ -112,6 +127,29 @@ struct OneDecoder {
   int end = 0;
 
   __device__ OneDecoder(const OneRow& job, const OneRing& r) : p(job), ring(r), share(job) {}
+
+  // Scales are copied as they are packed, those of the whole block at once: a lane for each
+  // segment.
+  __device__ void copy_raw(uint32_t raw, const OneStart& start) const {
+    if (lane == 0) {
+      start_barrier(ring.raw_there(), 1);
+      publish_barriers();
+    }
+    __syncwarp();
+    start.say_made();
+    const int k = min(lane, p.segment_count - 1);
+    const OneRun run(p, p.segments[k], share.first, share.end);
+    const bool mine = lane < p.segment_count && run.count > 0;
+    const RawScales scales(p, run, lane, raw);
+    const uint64_t end = scales.bit + static_cast<uint64_t>(run.count) *
+                                          static_cast<uint32_t>(p.groups * p.scale_bits);
+    const auto from = scales.bit / 128 * 16;
+    const auto bytes = mine ? static_cast<uint32_t>((end + 127) / 128 * 16 - from) : 0u;
+    const uint32_t all = over_warp(bytes, Add{});
+    if (lane == 0) arrive_announcing(ring.raw_there(), all);
+    __syncwarp();
+    if (mine) copy_bulk(scales.to, p.scales[k] + from, bytes, ring.raw_there());
+  }
 
   __device__ void find_segment(int output, uint32_t raw) {
     const int segment = p.gated() ? row >> outputs : p.segment_of(output);
@@ -144,7 +182,13 @@ struct OneDecoder {
     }
   }
 
-  __device__ void run(int decoder, uint32_t raw) {
+  __device__ void run(int decoder, uint32_t raw, const OneStart& start) {
+    if (decoder == 0) {
+      copy_raw(raw, start);
+      start.await_rest();
+    } else {
+      start.say_rest_made();
+    }
     const auto row_bits = static_cast<uint32_t>(p.groups * p.scale_bits);
     wait_for_phase(ring.raw_there(), 0);
     with_scale_bits(p.codec, p.scale_bits, p.mantissa_bits, [&](auto convert) {

@@ -48,19 +48,23 @@ constexpr int slab_columns = slab_bytes * 8 / F::bits;
 // Where eight columns of x stand, in bytes from the beginning of the row (or of each digit's row):
 // lanes take 16 bytes at once, and those of two neighbouring slabs must not share banks.
 template <class F>
-__device__ inline int place_of(int column) {
-  constexpr int lane_columns = slab_columns<F> / 4;
-  const int slab = column / slab_columns<F>, lane = column / lane_columns % 4;
-  const int eighth = column % lane_columns / 8;
+__device__ inline uint32_t place_of(uint32_t column) {
+  constexpr uint32_t lane_columns = slab_columns<F> / 4;
+  const uint32_t slab = column / slab_columns<F>, lane = column / lane_columns % 4;
+  const uint32_t eighth = column % lane_columns / 8;
   if constexpr (IntegerCodes<F>::any) {
-    constexpr int vectors = lane_columns / 16;  // of 16 bytes
-    const int vector = eighth / 2 ^ (slab & (vectors - 1));
+    constexpr uint32_t vectors = lane_columns / 16;  // of 16 bytes
+    const uint32_t vector = eighth / 2 ^ (slab & (vectors - 1));
     return (slab * vectors + vector) * 64 + lane * 16 + eighth % 2 * 8;
   } else {
-    constexpr int vectors = lane_columns / 8;
+    constexpr uint32_t vectors = lane_columns / 8;
     return (slab * vectors + (eighth ^ (slab & (vectors - 1)))) * 64 + lane * 16;
   }
 }
+// From a place to that of the same thread's next vector.
+template <class F>
+constexpr uint32_t vector_bytes = vector_cols*(IntegerCodes<F>::any ? 1 : 2);
+static_assert(vector_cols % (2 * 128) == 0);  // two slabs at most, after which places repeat
 template <class F>
 __host__ __device__ constexpr int staged_row_bytes(int cols) {
   return cols * (IntegerCodes<F>::any ? 4 : 2);
@@ -84,11 +88,10 @@ struct OneMagnitude {
     largest = larger_or_nan(largest, magnitude);
   }
   // The same in all multiplying threads; `scratch` has one for each warp.
-  __device__ void join(OneMagnitude* scratch) {
-#pragma unroll
-    for (int step = warp_size / 2; step > 0; step /= 2) {
-      add(__shfl_xor_sync(0xFFFFFFFFu, squares, step), __shfl_xor_sync(0xFFFFFFFFu, largest, step));
-    }
+  __device__ void join(bool squares_too, OneMagnitude* scratch) {
+    if (squares_too) squares = over_warp(squares, Add{});
+    // Of numbers without a sign, and of NaN, the larger has the larger bits.
+    largest = __uint_as_float(__reduce_max_sync(0xFFFFFFFFu, __float_as_uint(largest)));
     if (threadIdx.x % warp_size == 0) scratch[threadIdx.x / warp_size] = *this;
     sync_threads(one_multiplier_threads);
     *this = {};
@@ -127,9 +130,11 @@ __device__ void put_digits(const float (&x)[8], float power, uint32_t to, int co
     for (int i = 0; i < 4; ++i) {
       // Half the base added below the top digit and taken off again makes digits signed.
       const int whole = __float2int_rn(x[IntegerCodes<F>::column(4 * half + i)] * power);
-      four[i] = (static_cast<uint32_t>(whole) + 0x00808080u) ^ 0x00808080u;
+      four[i] = static_cast<uint32_t>(whole) + 0x00808080u;
     }
     transpose_bytes(four, digits[half]);
+#pragma unroll
+    for (int d = 0; d < 3; ++d) digits[half][d] ^= 0x80808080u;
   }
 #pragma unroll
   for (int d = 0; d < 4; ++d) {
@@ -173,12 +178,17 @@ struct OneStaging {
 
   __device__ OneMagnitude magnitude_of(const float (&x)[Vectors][8]) const {
     OneMagnitude m;
-    for_mine([&](int v, int) {
+    if (normed) {
+      for_mine([&](int v, int) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        m.add(x[v][i] * x[v][i], fabsf(normed ? x[v][i] * w[v][i] : x[v][i]));
-      }
-    });
+        for (int i = 0; i < 8; ++i) m.add(x[v][i] * x[v][i], fabsf(x[v][i] * w[v][i]));
+      });
+    } else {
+      for_mine([&](int v, int) {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) m.largest = larger_or_nan(m.largest, fabsf(x[v][i]));
+      });
+    }
     return m;
   }
   __device__ void norm(float (&x)[8], const float (&weights)[8], float factor) const {
@@ -190,21 +200,25 @@ struct OneStaging {
     round_eight(x);
   }
 
-  __device__ float run(uint32_t staged, OneMagnitude* scratch) const {
+  // `meanwhile()`: while x is on its way.
+  template <class Meanwhile>
+  __device__ float run(uint32_t staged, OneMagnitude* scratch, Meanwhile meanwhile) const {
     constexpr bool integers = IntegerCodes<F>::any, scales = integers || Codes<F>::half;
     float x[Vectors][8];
     for_mine([&](int v, int column) { load_vector(p.x + column, x[v]); });
+    meanwhile();
     float factor = 1, power = 1;
     if (normed || scales) {
       OneMagnitude m = magnitude_of(x);
-      m.join(scratch);
+      m.join(normed, scratch);
       if (normed) factor = rsqrtf(m.squares * p.inverse_cols + p.norm_eps);
       const float largest = m.largest * factor;
       if (scales) power = integers ? power_for_integers(largest) : power_for_fp16(largest);
     }
-    for_mine([&](int v, int column) {
+    const uint32_t place = staged + place_of<F>(threadIdx.x * 8);
+    for_mine([&](int v, int) {
       if (normed) norm(x[v], w[v], factor);
-      const uint32_t to = staged + place_of<F>(column);
+      const uint32_t to = place + static_cast<uint32_t>(v) * vector_bytes<F>;
       if constexpr (integers) {
         put_digits<F>(x[v], power, to, p.cols);
       } else {

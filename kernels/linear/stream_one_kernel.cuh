@@ -1,7 +1,9 @@
 // The kernel behind linear/stream_one: see stream_one.cuh.
 //
-// Instructions that every warp needs once cost as much as those for 1 KB of weights each, so that
-// there are few warps, and few instructions before the input is there and behind the last product.
+// A kernel of a few microseconds runs most of its instructions once or a few times, and those cost
+// as much as waiting for memory: loops that are unrolled further take longer, not shorter. So there
+// are few warps, few instructions before the first copy and behind the last product, and what a
+// stage needs is made out once for all.
 #pragma once
 
 #include "kernels/linear/stream_one_feed.cuh"
@@ -24,21 +26,60 @@ struct OneMultiplier {
 
   const OneRow& p;
   const OneRing& ring;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, g = lane / 4, t = lane % 4;
+  const int lane = static_cast<int>(threadIdx.x % warp_size), g = lane / 4, t = lane % 4;
   const int phases = 1 << p.phases_log2, phase = g & (phases - 1);
   const int rows[2] = {g >> p.phases_log2, (g + 8) >> p.phases_log2};  // of the pass
-  const int sharers = 1 << p.sharers_log2;
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int groups = one_multipliers >> p.sharers_log2, group = warp >> p.sharers_log2;
-  const int member = warp & (sharers - 1);
+  const int warp = static_cast<int>(threadIdx.x / warp_size);
+  const int sharers = 1 << p.sharers_log2, member = warp & (sharers - 1);
   const int steps = p.line_bytes / slab_bytes >> p.phases_log2;
-  const uint32_t x;  // of the lane's first slab
+  const int lines_a_pass = pass_rows << p.sharers_log2;
 
-  __device__ OneMultiplier(const OneRow& job, const OneRing& r, uint32_t staged)
-      : p(job),
-        ring(r),
-        x(staged + (integers ? g / 2 * job.cols : 0) +
-          (g & ((1 << job.phases_log2) - 1)) * x_slab_bytes + t * 16) {}
+  // Where a lane finds what it multiplies: its first slab of a stage, then further ones.
+  struct Place {
+    uint32_t codes[2], x, scales[2];
+  };
+  Place first;  // in a stage at 0
+  struct {
+    uint32_t codes, x, scales;
+  } step_bytes;  // from one step to the next
+  // Of two vectors of x: from the first one. Slabs of odd numbers have the second one in front.
+  const uint32_t second_vector = phase % 2 == 0 ? 64u : static_cast<uint32_t>(-64);
+  uint32_t line[2];  // of rows[0] and rows[1] among those of a pass
+
+  __device__ OneMultiplier(const OneRow& job, const OneRing& r) : p(job), ring(r) {}
+  __device__ void find_places(uint32_t staged) {
+    const int slab = (member << p.phases_log2) + phase, slabs = sharers << p.phases_log2;
+    const int scales = p.line_bytes << p.pass_log2;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      first.codes[i] = static_cast<uint32_t>(rows[i] * p.line_bytes + slab * slab_bytes + t * 16);
+      first.scales[i] = static_cast<uint32_t>(scales + ((slab << p.pass_log2) + rows[i]) * 4);
+      line[i] =
+          static_cast<uint32_t>((((rows[i] << p.sharers_log2) + member) << p.phases_log2) + phase);
+    }
+    first.x = staged + static_cast<uint32_t>((integers ? g / 2 * p.cols : 0) + slab * x_slab_bytes +
+                                             t * 16 + (phase & (vectors - 1)) * 64);
+    step_bytes.codes = static_cast<uint32_t>(slabs * slab_bytes);
+    step_bytes.x = static_cast<uint32_t>(slabs * x_slab_bytes);
+    step_bytes.scales = static_cast<uint32_t>(slabs << p.pass_log2) * 4;
+    // The compiler would else make all this out anew for each stage.
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      take_as_it_is(first.codes[i]);
+      if (Grouped) take_as_it_is(first.scales[i]);
+      take_as_it_is(line[i]);
+    }
+    take_as_it_is(first.x);
+    take_as_it_is(step_bytes.x);
+    take_as_it_is(step_bytes.codes);
+    if (Grouped) take_as_it_is(step_bytes.scales);
+  }
+  __device__ int group() const {
+    return warp >> p.sharers_log2;
+  }
+  __device__ int groups() const {
+    return one_multipliers >> p.sharers_log2;
+  }
 
   struct Sums {
     Number chain[chains][4] = {};
@@ -57,26 +98,25 @@ struct OneMultiplier {
     uint32_t words[2][4], x[vectors][4];
     float scale[2];
   };
-  struct StageAddresses {
-    uint32_t upper, lower, scales;  // of the lane's first slab
-  };
-  __device__ Step load(const StageAddresses& from, int step) const {
+  __device__ Step load(const Place& from) const {
     Step loaded;
-    const int slab = step << p.phases_log2;
-    load_shared(from.upper + slab * slab_bytes, loaded.words[0]);
-    load_shared(from.lower + slab * slab_bytes, loaded.words[1]);
+    load_shared(from.codes[0], loaded.words[0]);
+    load_shared(from.codes[1], loaded.words[1]);
 #pragma unroll
-    for (int v = 0; v < vectors; ++v) {
-      load_shared(x + slab * x_slab_bytes + (v ^ (phase & (vectors - 1))) * 64, loaded.x[v]);
-    }
+    for (int v = 0; v < vectors; ++v) load_shared(from.x + v * second_vector, loaded.x[v]);
     if constexpr (Grouped) {
-      const uint32_t scales = from.scales + (slab << p.pass_log2) * 4;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        loaded.scale[i] = __uint_as_float(load_shared(scales + rows[i] * 4));
-      }
+      for (int i = 0; i < 2; ++i) loaded.scale[i] = __uint_as_float(load_shared(from.scales[i]));
     }
     return loaded;
+  }
+  __device__ void advance(Place& place, uint32_t times) const {
+    place.x += times * step_bytes.x;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      place.codes[i] += times * step_bytes.codes;
+      place.scales[i] += times * step_bytes.scales;
+    }
   }
   __device__ static void multiply(const Step& step, Sums& sums) {
     const auto& w = step.words;
@@ -107,22 +147,27 @@ struct OneMultiplier {
 
   // This warp's slabs of a stage that is full -> sums of rows[0] and rows[1].
   __device__ void multiply_stage(int slot, float (&total)[2]) const {
-    const uint32_t codes = ring.stage(slot) + phase * slab_bytes + t * 16;
-    const StageAddresses from{codes + rows[0] * p.line_bytes, codes + rows[1] * p.line_bytes,
-                              ring.scales(slot) + ((phase << p.pass_log2) * 4)};
-    Sums all;
-    Step next = load(from, min(member, steps - 1));
-#pragma unroll 2
-    for (int step = member; step < steps; step += sharers) {
-      const Step now = next;
-      next = load(from, min(step + sharers, steps - 1));
-      if constexpr (Grouped) {
-        Sums sums;
-        multiply(now, sums);
+    if (member >= steps) return;
+    Place place = first;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) total[i] += sums.value(i, phase) * now.scale[i];
-      } else {
-        multiply(now, all);
+    for (int i = 0; i < 2; ++i) {
+      place.codes[i] += ring.stage(slot);
+      place.scales[i] += ring.stage(slot);
+    }
+    Sums all;
+    Step loaded = load(place);
+#pragma unroll 1
+    for (int step = member; step < steps; step += sharers) {
+      Sums sums;
+      multiply(loaded, Grouped ? sums : all);
+      const float scale[2] = {loaded.scale[0], loaded.scale[1]};
+      // On its way while sums are waited for; the last step's once more, which costs less than a
+      // branch.
+      advance(place, step + sharers < steps ? 1u : 0u);
+      loaded = load(place);
+      if constexpr (Grouped) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) total[i] += sums.value(i, phase) * scale[i];
       }
     }
     if constexpr (!Grouped) {
@@ -146,24 +191,19 @@ struct OneMultiplier {
     }
     if (t != (integers ? 0 : phase / 2)) return;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      lines[(((rows[i] << p.sharers_log2) + member) << p.phases_log2) + phase] = sum[i];
-    }
+    for (int i = 0; i < 2; ++i) lines[line[i]] = sum[i];
   }
 
-  // This group's stages among `count` passes; each warp of a group leaves a line for each pass.
-  __device__ void multiply_passes(int first, int count, int& slot, uint32_t& lap,
-                                  float* lines) const {
-    for (int pass = first; pass < first + count; ++pass) {
-      if ((pass & (groups - 1)) == group) {
-        wait_for_phase(ring.full(slot), lap);
-        float total[2] = {0, 0};
-        multiply_stage(slot, total);
-        __syncwarp();
-        arrive(ring.empty(slot));
-        leave(total, lines + (pass - first << p.sharers_log2) * pass_rows);
-      }
-      ring.advance(slot, lap);
+  // This group's stages among the passes [begin, end); each warp of a group leaves a line for each.
+  __device__ void multiply_passes(int begin, int end, OneTurns& turns, float* lines) const {
+#pragma unroll 1
+    for (; turns.pass < end; turns.advance()) {
+      wait_for_phase(ring.full(turns.slot), turns.lap);
+      float total[2] = {0, 0};
+      multiply_stage(turns.slot, total);
+      __syncwarp();
+      arrive(ring.empty(turns.slot));
+      leave(total, lines + (turns.pass - begin) * lines_a_pass);
     }
   }
 };
@@ -171,12 +211,14 @@ struct OneMultiplier {
 // One output of a few passes, and what goes into it beside the sum, fetched before that is there.
 template <class F, bool Grouped>
 struct OneOutput {
-  bool real;
-  int line, row, other_row;  // its pass; rows of that, the second for the other half of a gate
+  bool real = false;
+  int line = 0;                // its pass
+  int row = 0, other_row = 0;  // rows of that, the second for the other half of a gate
   float* y = nullptr;
   float before = 0;                       // what y held
   float scale[2] = {1, 1}, bias[2] = {};  // the second for the other half of a gate
 
+  OneOutput() = default;
   // That of this thread; the passes begin with `first`.
   __device__ OneOutput(const OneRow& p, const OneShare& share, int first) {
     const int outputs = p.outputs_of_pass_log2(), mine = static_cast<int>(threadIdx.x);
@@ -188,19 +230,20 @@ struct OneOutput {
     if (!real) return;
     y = p.y + output;
     if (p.gated()) {
-      fetch(p, p.segments[0], p.segments[0].first + output, 0);
-      fetch(p, p.segments[1], p.segments[1].first + output, 1);
+      fetch(p, 0, output, 0);
+      fetch(p, 1, output, 1);
       return;
     }
     const int k = p.segment_of(output);
-    fetch(p, p.segments[k], p.segments[k].first + output - p.segments[k].column, 0);
+    fetch(p, k, output - p.segments[k].column, 0);
   }
-  __device__ void fetch(const OneRow& p, const OneSegment& segment, int row_of_matrix, int which) {
+  __device__ void fetch(const OneRow& p, int k, int output_of_segment, int which) {
+    const int row_of_matrix = p.segments[k].first + output_of_segment;
     if constexpr (F::scaled && !Grouped) {
-      const ScaleView view{p.codec, segment.scales, 0, 0, p.scale_bits, p.mantissa_bits};
+      const ScaleView view{p.codec, p.scales[k], 0, 0, p.scale_bits, p.mantissa_bits};
       scale[which] = view(p.groups == 0 ? 0 : row_of_matrix);
     }
-    if (segment.bias != nullptr) bias[which] = segment.bias[row_of_matrix];
+    if (p.bias[k] != nullptr) bias[which] = p.bias[k][row_of_matrix];
   }
   // Behind wait_for_previous().
   __device__ void fetch_before(const OneRow& p) {
@@ -234,29 +277,31 @@ struct OneOutput {
   }
 };
 
-// What the multiplying warps do. All that does not ask for the input is made out before the wait
-// for it, where it costs no time.
+// What the multiplying warps do. What does not depend on the input is made out while that is on its
+// way: in front of the wait for it the kernel in front may have ended already.
 template <class F, bool Grouped, int Vectors>
 __device__ void multiply_one(const OneRow& p, const OneRing& ring, unsigned char* memory,
                              OneMagnitude* scratch) {
   const OneStaging<F, Vectors> staging(p);
   const OneShare share(p);
-  OneOutput<F, Grouped> mine(p, share, 0);
+  OneOutput<F, Grouped> mine;
+  OneMultiplier<F, Grouped> kernel(p, ring);
   const uint32_t staged = shared_address(memory + p.staged);
-  const OneMultiplier<F, Grouped> kernel(p, ring, staged);
   auto* const lines = reinterpret_cast<float*>(memory + p.lines);
   const int half_lines = p.together * pass_rows << p.sharers_log2;
   wait_for_previous();
-  float factor = staging.run(staged, scratch);
-  mine.fetch_before(p);
+  float factor = staging.run(staged, scratch, [&] {
+    mine = OneOutput<F, Grouped>(p, share, 0);
+    mine.fetch_before(p);
+    kernel.find_places(staged);
+  });
   if constexpr (IntegerCodes<F>::any) factor /= IntegerCodes<F>::times;
   sync_threads(one_multiplier_threads);
-  int slot = 0;
-  uint32_t lap = 0;
+  OneTurns turns(p, share, kernel.groups(), kernel.group());
   for (int first = 0, half = 0;; half ^= 1) {
     // Who is late still reads the other half.
     float* const here = lines + half * half_lines;
-    kernel.multiply_passes(first, min(p.together, share.passes - first), slot, lap, here);
+    kernel.multiply_passes(first, min(first + p.together, share.passes), turns, here);
     sync_threads(one_multiplier_threads);
     mine.finish(p, here, factor);
     first += p.together;
@@ -270,16 +315,20 @@ constexpr int one_threads(bool grouped) {
   return (one_multipliers + one_copiers + (grouped ? one_decoders : 0)) * warp_size;
 }
 
-// The barriers, by a lane of each warp: they are made one after another.
+// Arrivals at the barrier of a full stage: every lane of a decoding warp arrives, which costs no
+// more than one, and racecheck sees the order.
+constexpr int one_full_arrivals(bool grouped) {
+  return 1 + (grouped ? warp_size : 0);
+}
+
+// What the copying warps leave of the barriers, by a lane of each multiplying warp: they are made
+// one after another.
 template <bool Grouped>
-__device__ void start_ring(const OneRow& p, const OneRing& ring) {
+__device__ void make_barriers(const OneRow& p, const OneRing& ring) {
   if (threadIdx.x % warp_size != 0) return;
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  constexpr int warps = one_threads(Grouped) / warp_size;
-  if (Grouped && warp == warps - 1) start_barrier(ring.raw_there(), 1);
-  for (int slot = warp; slot < p.stages; slot += warps) {
-    // Every lane arrives: that costs no more than one, and racecheck sees the order.
-    start_barrier(ring.full(slot), 1 + (Grouped ? warp_size : 0));
+  const int warp = static_cast<int>(threadIdx.x / warp_size);
+  for (int slot = warp; slot < p.stages; slot += one_multipliers) {
+    if (slot >= one_copiers) start_barrier(ring.full(slot), one_full_arrivals(Grouped));
     start_barrier(ring.empty(slot), warp_size << p.sharers_log2);
   }
   publish_barriers();
@@ -291,17 +340,21 @@ __global__ void __launch_bounds__(one_threads(Grouped), 1)
   __shared__ OneMagnitude scratch[one_multipliers];
   auto* memory = shared_memory<unsigned char>();
   const OneRing ring{shared_address(memory), p};
-  start_ring<Grouped>(p, ring);
+  const OneStart start{one_threads(Grouped)};
+  const int warp = static_cast<int>(threadIdx.x / warp_size);
+  if (warp >= one_multipliers && warp < one_multipliers + one_copiers) {
+    OneCopier(p, ring).run(warp - one_multipliers, one_full_arrivals(Grouped), start);
+    return;
+  }
   let_next_start();
-  __syncthreads();
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const uint32_t raw = shared_address(memory + p.raw);
   if (warp < one_multipliers) {
+    make_barriers<Grouped>(p, ring);
+    __syncwarp();
+    start.say_rest_made();
     multiply_one<F, Grouped, Vectors>(p, ring, memory, scratch);
-  } else if (warp < one_multipliers + one_copiers) {
-    OneCopier<Grouped>(p, ring).run(warp - one_multipliers, raw);
   } else if constexpr (Grouped) {
-    OneDecoder(p, ring).run(warp - one_multipliers - one_copiers, raw);
+    OneDecoder(p, ring).run(warp - one_multipliers - one_copiers, shared_address(memory + p.raw),
+                            start);
   }
 }
 
