@@ -164,7 +164,7 @@ sanitized_op_tests() {
 }
 own_tests="RmsNormGpu.*:SiluMulGpu.*:ResidualGpu.*:EmbeddingGpu.*:HeadsGpu.*:RopeGpu.*:AttendGpu.*:FlashGpu.Matches*"
 own_tests+=":LogitsGpu.*:TokenScoresGpu.*:LinearGpu.OnePassTakes*:LinearGpu.OneRow*:LinearGpu.WritesOnly*"
-own_tests+=":TilesGpu.TakeLong*:TilesGpu.Go*:LinearsGpu.Tiles*:ActivationsGpu.Op*"
+own_tests+=":TilesGpu.TakeLong*:TilesGpu.Go*:LinearsGpu.Tiles*:LinearsGpu.OneRow*:ActivationsGpu.Op*"
 own_tests+=":QuantizeGpu.*ShapeAndSource:QuantizeGpu.Double*:QuantizeGpu.Errors*:QuantizeGpu.Refuses*"
 cublas_tests="AttentionGpu.*:FlashGpu.Leaves*:LinearGpu.ManyRows*:LinearsGpu.*:ManyRowsGpu.*:DequantizeGpu.*"
 cublas_tests+=":ActivationsGpu.TakeAny*:ActivationsGpu.RoundWhat*:ActivationsGpu.LinearsStand*"

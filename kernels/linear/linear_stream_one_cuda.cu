@@ -72,7 +72,7 @@ bool choose_pass(OneRow& p, bool integers) {
   }
   p.pass_log2 = static_cast<uint8_t>(pass_log2);
   p.phases_log2 = log2_of(pass_rows) - pass_log2;
-  return pass_log2 > 0 && p.line_bytes << pass_log2 <= most_run_bytes;
+  return pass_log2 > 0 && p.line_bytes << pass_log2 <= most_pass_bytes;
 }
 
 // Of a block: at most.
@@ -128,9 +128,10 @@ int64_t choose_stages(OneRow& p, bool grouped) {
   if (stages < passes) stages = stages / owners * owners;
   if (stages < std::min<int64_t>(passes, 2)) return 0;
   // Where slots are filled again, a copying warp must have seen a stage full before its slot can be
-  // full again, or it would wait in vain. With half of the slots at most that holds: if the stage
-  // is its own it fills the slot itself, later; if not, the other warp must see one of its stages
-  // full first that it has yet to ask for.
+  // full again, or it would wait in vain. If the stage is its own it fills the slot itself, later:
+  // always so with two stages under way, one of each warp. If not, the other warp must see one of
+  // its stages full first that it has yet to ask for, where half of the slots at most are under
+  // way.
   const int64_t ahead = (bytes_under_way + p.stage_bytes / 2) / p.stage_bytes;
   const int64_t most = stages < passes ? stages / 2 : stages;
   p.ahead = static_cast<uint8_t>(std::max<int64_t>(std::min(ahead, most), one_copiers));

@@ -20,11 +20,11 @@ namespace qsweep::kernels::cuda {
 
 constexpr int one_multipliers = 8, one_copiers = 2, one_decoders = 2;  // warps
 constexpr int one_multiplier_threads = one_multipliers * warp_size;
-constexpr int slab_bytes = 64;    // of a row, what four lanes hold at once
-constexpr int copy_bytes = 4096;  // of one bulk copy
-constexpr int most_run_bytes = copy_bytes * warp_size / 2;  // that lie together in a stage
-constexpr int most_outputs = one_multiplier_threads;        // that a block finishes together
-constexpr int vector_cols = 8 * one_multiplier_threads;     // of x, for one vector of each thread
+constexpr int slab_bytes = 64;                           // of a row, what four lanes hold at once
+constexpr int copy_bytes = 4096;                         // of one bulk copy
+constexpr int most_pass_bytes = copy_bytes * warp_size;  // of codes; a copy for each lane
+constexpr int most_outputs = one_multiplier_threads;     // that a block finishes together
+constexpr int vector_cols = 8 * one_multiplier_threads;  // of x, for one vector of each thread
 constexpr int most_vectors = 4;
 constexpr int most_one_stages = 32;
 
@@ -33,8 +33,9 @@ struct OneSegment {
   int first, rows, column;  // as of Segment
 };
 
-// The first 48 bytes are what the first copies need: parameters begin 16 bytes into a line of the
-// constant cache, which is 64 long and cold at each launch.
+// The first 48 bytes are what the first copies of one segment need: parameters begin 16 bytes into
+// a line of the constant cache, which is 64 long and cold at each launch. Further segments lie in
+// the next line.
 struct OneRow {
   int share;               // as of Stream
   int line_bytes;          // the codes of a row

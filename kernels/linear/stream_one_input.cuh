@@ -154,9 +154,9 @@ __device__ void put_floats(const float (&x)[8], float power, uint32_t to) {
   store_shared(to, words);
 }
 
-// Waits for the kernel in front, reads x, norms it where that is asked for, and lays it out;
-// returns what sums are to be multiplied by. Every multiplying thread takes part; they must meet
-// before x is read. What `norm_weight` holds was there before.
+// Behind wait_for_previous(): reads x, norms it where that is asked for, and lays it out; returns
+// what sums are to be multiplied by. Every multiplying thread takes part; they must meet before x
+// is read. What `norm_weight` holds was there before.
 template <class F, int Vectors>
 struct OneStaging {
   const OneRow& p;

@@ -21,6 +21,7 @@ struct OneMultiplier {
   static constexpr int columns = slab_columns<F>;
   static constexpr int x_slab_bytes = columns * (integers ? 1 : 2);  // of a digit
   static constexpr int vectors = x_slab_bytes / 64;                  // of a lane
+  static_assert(vectors <= 2);
   // More than one chain of products keeps the tensor cores from waiting for each sum.
   static constexpr int chains = 2;
 

@@ -33,6 +33,7 @@ void argmax_rows(const device::Context& context, const float* x, int64_t rows, i
   expect(end.choices == nullptr || end.position != nullptr, "a step's choice has a position");
   if (on_gpu(context)) return cuda::argmax_rows(context, x, rows, cols, out, end);
   count(context, "logits/argmax");
+  if (rows == 0) return;
   for (int64_t r = 0; r < rows; ++r) out[r] = argmax({x + r * cols, static_cast<size_t>(cols)});
   if (end.choices != nullptr) end.choices[*end.position % 2] = out[0];
   if (end.position != nullptr) ++*end.position;

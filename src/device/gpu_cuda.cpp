@@ -250,8 +250,7 @@ void copy_bytes(void* to, Place to_place, const void* from, Place from_place, si
   }
   use_gpu_of_process();
   const cudaStream_t stream = taken().stream;
-  // The driver copies small pageable memory by a detour; a token's way back is on the critical
-  // path.
+  // The driver copies small pageable memory by a detour.
   const bool small = bytes <= staging_bytes && to_place == Place::host;
   std::unique_lock<std::mutex> lock(staging_mutex(), std::defer_lock);
   if (small) lock.lock();

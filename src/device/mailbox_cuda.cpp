@@ -1,8 +1,7 @@
 #include "device/mailbox.hpp"
 
-#include "base/error.hpp"
 #include "device/cuda_check.hpp"
-#include "device/gpu.hpp"
+#include "device/pinned.hpp"
 
 namespace qsweep::device {
 namespace {
@@ -16,16 +15,7 @@ cudaEvent_t event_of(void* mark) {
 }  // namespace
 
 Mailbox::Mailbox() {
-  use_gpu_of_process();
-  void* data = nullptr;
-  if (cudaMallocHost(&data, mailbox_bytes) != cudaSuccess) {
-    cudaGetLastError();
-    throw Error(ErrorKind::resource, "out of memory",
-                std::to_string(mailbox_bytes) + " bytes of pinned memory were asked for",
-                "raise the limit of locked memory, or free some");
-  }
-  data_ = static_cast<int32_t*>(data);
-  book(Place::host, MemoryClass::workspace, mailbox_bytes);
+  data_ = static_cast<int32_t*>(pin_memory(mailbox_bytes));
   try {
     for (void*& mark : marks_) {
       cudaEvent_t event = nullptr;
@@ -48,8 +38,7 @@ void Mailbox::release() noexcept {
     cudaEventSynchronize(event_of(mark));
     cudaEventDestroy(event_of(mark));
   }
-  cudaFreeHost(data_);
-  book(Place::host, MemoryClass::workspace, -static_cast<int64_t>(mailbox_bytes));
+  unpin_memory(data_, mailbox_bytes);
 }
 
 void Mailbox::mark(const Context& context, int64_t turn) {

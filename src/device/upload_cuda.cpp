@@ -94,6 +94,24 @@ class Reader {
 
 }  // namespace
 
+void* pin_memory(size_t bytes) {
+  use_gpu_of_process();
+  void* data = nullptr;
+  if (cudaMallocHost(&data, bytes) != cudaSuccess) {
+    cudaGetLastError();
+    throw Error(ErrorKind::resource, "out of memory",
+                std::to_string(bytes) + " bytes of pinned memory were asked for",
+                "raise the limit of locked memory, or free some");
+  }
+  book(Place::host, MemoryClass::workspace, static_cast<int64_t>(bytes));
+  return data;
+}
+
+void unpin_memory(void* data, size_t bytes) noexcept {
+  cudaFreeHost(data);
+  book(Place::host, MemoryClass::workspace, -static_cast<int64_t>(bytes));
+}
+
 PinnedPiece::PinnedPiece() {
   PinnedPool& pool = pinned_pool();
   {
@@ -104,16 +122,7 @@ PinnedPiece::PinnedPiece() {
       return;
     }
   }
-  use_gpu_of_process();
-  void* data = nullptr;
-  if (cudaMallocHost(&data, bytes) != cudaSuccess) {
-    cudaGetLastError();
-    throw Error(ErrorKind::resource, "out of memory",
-                std::to_string(bytes) + " bytes of pinned memory were asked for",
-                "raise the limit of locked memory, or free some");
-  }
-  data_ = static_cast<std::byte*>(data);
-  book(Place::host, MemoryClass::workspace, static_cast<int64_t>(bytes));
+  data_ = static_cast<std::byte*>(pin_memory(bytes));
 }
 
 PinnedPiece::~PinnedPiece() {
@@ -123,8 +132,7 @@ PinnedPiece::~PinnedPiece() {
     const std::lock_guard lock(pool.mutex);
     pool.free.push_back(data_);
   } catch (const std::bad_alloc&) {  // no room to remember it: give it back
-    cudaFreeHost(data_);
-    book(Place::host, MemoryClass::workspace, -static_cast<int64_t>(bytes));
+    unpin_memory(data_, bytes);
   }
 }
 

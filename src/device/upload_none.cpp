@@ -15,6 +15,11 @@ namespace {
 
 }  // namespace
 
+void* pin_memory(size_t) {
+  refuse();
+}
+void unpin_memory(void*, size_t) noexcept {}
+
 PinnedPiece::PinnedPiece() {
   refuse();
 }

@@ -43,15 +43,16 @@ Timeline generate(const RunInput& input, const ProfileParams& params, model::Sta
   Stopwatch watch;
   int32_t token = model::next_token(*input.context, *input.model, {&state, prompt});
   timeline.latency_ms.push_back(watch.seconds() * 1e3);
+  watch.restart();
   timeline.ids.push_back(token);
   timeline.prefill_peak = device::memory_usage(input.context->place()).peak_total;
   device::reset_peak();
   for (int64_t i = 1; i < params.output; ++i) {
     input.check_stop();
-    watch.restart();
     token = model::next_token(*input.context, *input.model, {&state, {&token, 1}},
                               i + 1 < params.output);
     timeline.latency_ms.push_back(watch.seconds() * 1e3);
+    watch.restart();
     timeline.ids.push_back(token);
   }
   timeline.decode_peak = device::memory_usage(input.context->place()).peak_total;

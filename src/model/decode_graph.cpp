@@ -122,20 +122,23 @@ std::optional<int32_t> replay_decode(const device::Context& context, Model& mode
     state.decode = record(context, model, state, long_regime);
     decode = state.decode.get();
   }
-  if (decode->token != token || decode->position != length) {
+  const bool expected = decode->token == token && decode->position == length;
+  const bool started = expected && decode->ahead;
+  interrupt_decode(state);  // whatever fails below leaves nothing to go on with
+  if (!expected) {
     // A step that is ahead was for another token: it has ended once these are copied.
     const int32_t input[] = {token, static_cast<int32_t>(length)};
     device::copy_bytes(decode->input.data(), Place::gpu, input, Place::host, sizeof input);
-    decode->ahead = false;
   }
-  if (!decode->ahead) start(context, *decode, length);
-  decode->ahead =
+  if (!started) start(context, *decode, length);
+  const bool ahead =
       more && length + 1 < state.capacity() && long_at(model, length + 1) == long_regime;
-  if (decode->ahead) start(context, *decode, length + 1);
+  if (ahead) start(context, *decode, length + 1);
   count_step(context, *decode, recorded);
   const int32_t best = decode->choices.wait(length);
   decode->token = best;
   decode->position = length + 1;
+  decode->ahead = ahead;
   state.tokens.push_back(token);
   state.long_regime = long_regime;
   ++model.forward_calls;

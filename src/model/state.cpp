@@ -26,6 +26,10 @@ State::State(const Model& model, int64_t max_tokens)
                           device::MemoryClass::state, model.place);
 }
 
+State::~State() {
+  decode.reset();
+}
+
 kernels::CacheView State::view(int64_t layer, int64_t which) const {
   const int64_t bytes = kv_heads_ * capacity_ * head_dim_ * kernels::cache_element_bytes(type_);
   return {cache_.data() + (2 * layer + which) * bytes, type_, kv_heads_, capacity_, head_dim_};

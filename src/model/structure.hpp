@@ -49,6 +49,9 @@ struct DecodeGraph;  // one recorded decode step (decode_graph.cpp)
 class State {
  public:
   State(const Model& model, int64_t max_tokens);
+  ~State();  // waits for a step that is under way, which has the cache
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   kernels::CacheView keys(int64_t layer) const { return view(layer, 0); }
   kernels::CacheView values(int64_t layer) const { return view(layer, 1); }
