@@ -17,6 +17,9 @@ constexpr int64_t usual_stage = 25 << 10;
 // What a multiprocessor asks memory for at once: enough to keep it busy; more would only wait in
 // queues, and everything else behind it (kernels/README.md has the times).
 constexpr int64_t bytes_under_way = 50 << 10;
+// A lane of a copying warp has one copy of a pass, of which the longest has 8 rows of 16-bit
+// elements; with a gate half of the lanes have half of it.
+static_assert(most_vectors * vector_cols * 2 * 8 <= warp_size * copy_bytes);
 
 template <class F>
 concept OneRowStreamable = !F::flattened && Streamable<F>;
@@ -72,7 +75,7 @@ bool choose_pass(OneRow& p, bool integers) {
   }
   p.pass_log2 = static_cast<uint8_t>(pass_log2);
   p.phases_log2 = log2_of(pass_rows) - pass_log2;
-  return pass_log2 > 0 && p.line_bytes << pass_log2 <= most_pass_bytes;
+  return pass_log2 > 0;
 }
 
 // Of a block: at most.
@@ -122,7 +125,7 @@ int64_t choose_stages(OneRow& p, bool grouped) {
   const int64_t passes = passes_of(p), slabs = p.line_bytes / slab_bytes;
   p.stage_bytes = (p.line_bytes + (grouped ? static_cast<int>(slabs) * 4 : 0)) << p.pass_log2;
   const int64_t room = (all_memory - p.ring) / p.stage_bytes;
-  int64_t stages = std::min({room, passes, int64_t{most_one_stages}});
+  int64_t stages = std::min({room, passes, int64_t{most_stages}});
   // Each slot is to be emptied by the same group always, and filled by the same warp.
   const int owners = std::max(one_multipliers >> p.sharers_log2, one_copiers);
   if (stages < passes) stages = stages / owners * owners;

@@ -16,6 +16,7 @@
 namespace qsweep::kernels::cuda {
 
 constexpr int pass_rows = 16, most_segments = 4;
+constexpr int most_stages = 32;  // of a ring: a lane of a warp for each
 // Warps that multiply, and warps that feed them. Scales are decoded by the latter; four of them
 // hide each other's waits for memory.
 constexpr int multipliers = 16, feeders = 4;

@@ -22,11 +22,9 @@ constexpr int one_multipliers = 8, one_copiers = 2, one_decoders = 2;  // warps
 constexpr int one_multiplier_threads = one_multipliers * warp_size;
 constexpr int slab_bytes = 64;                           // of a row, what four lanes hold at once
 constexpr int copy_bytes = 4096;                         // of one bulk copy
-constexpr int most_pass_bytes = copy_bytes * warp_size;  // of codes; a copy for each lane
 constexpr int most_outputs = one_multiplier_threads;     // that a block finishes together
 constexpr int vector_cols = 8 * one_multiplier_threads;  // of x, for one vector of each thread
 constexpr int most_vectors = 4;
-constexpr int most_one_stages = 32;
 
 struct OneSegment {
   const uint8_t* codes;
@@ -39,7 +37,7 @@ struct OneSegment {
 struct OneRow {
   int share;               // as of Stream
   int line_bytes;          // the codes of a row
-  int ring, stage_bytes;   // in shared memory: where it begins
+  int ring, stage_bytes;   // where the ring begins in shared memory
   uint16_t larger_shares;  // as of Stream
   uint8_t stages;
   uint8_t ahead;      // stages under way at once
@@ -62,7 +60,7 @@ struct OneRow {
   int sharers_log2;  // warps that multiply a stage together
   int together;      // passes whose outputs are finished together
   // Where things begin in shared memory, in bytes. Barriers are at 0.
-  int lines, staged, raw, raw_half;
+  int lines, staged, raw, raw_half;  // and `ring`
 
   // Of an output, where there is no gate.
   __device__ int segment_of(int output) const {
@@ -130,7 +128,7 @@ struct OneRing {
 
   __device__ uint32_t full(int slot) const { return memory + slot * 16; }
   __device__ uint32_t empty(int slot) const { return memory + slot * 16 + 8; }
-  __device__ uint32_t raw_there() const { return memory + most_one_stages * 16; }
+  __device__ uint32_t raw_there() const { return memory + most_stages * 16; }
   __device__ uint32_t stage(int slot) const { return memory + p.ring + slot * p.stage_bytes; }
   __device__ uint32_t scales(int slot) const { return stage(slot) + (p.line_bytes << p.pass_log2); }
   __device__ void advance(int& slot, uint32_t& lap) const {
@@ -139,6 +137,6 @@ struct OneRing {
     lap ^= 1;
   }
 };
-constexpr int one_barriers_bytes = most_one_stages * 16 + 16;
+constexpr int one_barriers_bytes = most_stages * 16 + 16;
 
 }  // namespace qsweep::kernels::cuda

@@ -11,7 +11,6 @@ namespace qsweep::kernels::cuda {
 // Dynamic shared memory: a block has a multiprocessor's 227 KB to itself, of which its static
 // memory is part.
 constexpr int64_t all_memory = (int64_t{227} << 10) - 2048;
-constexpr int most_stages = 32;  // a lane of a warp for each
 
 template <class F>
 concept Streamable = requires {

@@ -6,7 +6,8 @@ Models (batch 1, greedy, after `--context` tokens, median over `--tokens` tokens
 Linears (replay of a CUDA graph over rotating weights, more than the second-level cache holds):
   PyTorch int4           torch.ops.aten._weight_int4pack_mm, groups of 128, bf16 scales and zeros
   PyTorch bf16           torch.nn.functional.linear, that is cuBLAS
-qsweep's figures are gpu_bench's (tests/gpu/bench), which is started first and measures in the same way.
+qsweep's figures are gpu_bench's (tests/gpu/bench), which is started first and measures in the same way; its engine
+starts a step before the host has the token in front of it, transformers' loop when the host has it.
 
 usage: peers.py --gpu-bench PROGRAM [--qsweep-json FILE] [--json OUT] [--no-linears] MODEL_FOLDER...
 
